@@ -1,0 +1,122 @@
+"""From a file of past rows (Parquet or CSV) to the columns and metrics of a reference profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from driftloop.performance.pointwise import evaluate
+from driftloop.profiles.columns import PREDICTION, FeatureDecoder
+from driftloop.profiles.reference import MetricReference
+from driftloop.spec import ModelSpec
+
+__all__ = ["ReferenceData", "ReferenceFileError", "read_reference"]
+
+
+class ReferenceFileError(ValueError):
+    """The file cannot be used as a reference; the message says which column or row, and why."""
+
+
+@dataclass(frozen=True)
+class ReferenceData:
+    """What :meth:`driftloop.profiles.reference.ReferenceProfile.build` takes."""
+
+    columns: dict[str, NDArray[np.float64] | list[str | None]]
+    metrics: dict[str, MetricReference] = field(default_factory=dict)
+    label_mean: float = 0.0
+
+
+def read_reference(
+    path: Path, spec: ModelSpec, *, prediction: str | None = None, label: str | None = None
+) -> ReferenceData:
+    """Read the file by the model's spec; ``prediction`` and ``label`` name its columns of those.
+
+    Features go through the decoder of the events, so that the reference has the same texts and numbers as the stream.
+    With both columns the metrics of a binary or regression model are computed as reference performance. Raises
+    :class:`ReferenceFileError`.
+    """
+    frame = _read(path)
+    wanted = [*spec.features, *(name for name in (prediction, label) if name is not None)]
+    absent = [name for name in wanted if name not in frame.columns]
+    if absent:
+        raise ReferenceFileError(f"{path} has no column {absent[0]!r}; it has {', '.join(map(str, frame.columns))}")
+    columns = _features(path, spec, frame)
+    if prediction is None:
+        return ReferenceData(columns)
+    if spec.task == "multiclass":
+        columns[PREDICTION] = [None if pd.isna(value) else str(value) for value in frame[prediction]]
+        return ReferenceData(columns)
+    predictions = _numbers(path, frame, prediction)
+    if spec.task == "binary" and not ((predictions >= 0.0) & (predictions <= 1.0)).all():
+        raise ReferenceFileError(f"{path}: the column {prediction!r} must hold probabilities from 0 to 1")
+    columns[PREDICTION] = predictions
+    if label is None:
+        return ReferenceData(columns)
+    labels = _numbers(path, frame, label)
+    if spec.task == "binary" and not np.isin(labels, (0.0, 1.0)).all():
+        raise ReferenceFileError(f"{path}: the column {label!r} must hold 0 and 1 (or true and false)")
+    values = evaluate(
+        spec.task,
+        predictions,
+        labels.astype(np.int64) if spec.task == "binary" else labels,
+        decision_threshold=spec.performance.decision_threshold,
+    )
+    metrics = {
+        name: MetricReference(value=found.value, low=found.low, high=found.high, rows=found.rows)
+        for name, found in values.items()
+        if found.value is not None
+    }
+    return ReferenceData(columns, metrics, float(labels.mean()))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix.lower() not in (".parquet", ".csv"):
+        raise ReferenceFileError(f"expected a .parquet or .csv file, got {path}")
+    try:
+        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ReferenceFileError(f"cannot read {path}: {error}") from None
+    if frame.empty:
+        raise ReferenceFileError(f"{path} has no rows")
+    return frame
+
+
+def _features(path: Path, spec: ModelSpec, frame: pd.DataFrame) -> dict[str, NDArray[np.float64] | list[str | None]]:
+    cells = {name: _cells(frame[name], feature.kind) for name, feature in spec.features.items()}
+    try:
+        rows = [
+            msgspec.json.encode(dict(zip(cells, values, strict=True))) for values in zip(*cells.values(), strict=True)
+        ]
+    except TypeError as error:
+        raise ReferenceFileError(f"{path} holds values that an event cannot carry: {error}") from None
+    columns, bad = FeatureDecoder(spec).decode(rows)
+    if bad:
+        index, error_text = bad[0]
+        raise ReferenceFileError(f"{path}: {len(bad)} rows do not fit the model's spec; row {index + 1}: {error_text}")
+    return columns
+
+
+def _cells(column: pd.Series[Any], kind: str) -> list[Any]:
+    """Plain Python values, None for missing. Categorical whole floats are integers that a gap made floats of."""
+    values: list[Any] = [
+        None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)
+    ]
+    if kind == "categorical":
+        return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+    return values
+
+
+def _numbers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    try:
+        numbers = np.asarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        raise ReferenceFileError(f"{path}: the column {name!r} must hold numbers: {error}") from None
+    if not np.isfinite(numbers).all():
+        raise ReferenceFileError(f"{path}: the column {name!r} has missing or infinite values; take those rows out")
+    return numbers

@@ -1,0 +1,139 @@
+"""``driftloop doctor``: is everything there that the services need, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
+from driftloop.kafka.config import client_config
+from driftloop.registry.database import open_engine, schema_problem
+from driftloop.registry.errors import RegistryError
+from driftloop.settings import Settings
+from driftloop.spec.load import SpecError, load_specs
+
+__all__ = ["Finding", "doctor", "examine"]
+
+_STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: ``text`` says what was found, and for a failure what to do."""
+
+    check: str
+    result: Literal["ok", "failed", "skipped"]
+    text: str
+
+
+class _Failed(Exception):
+    """A check failed; the message says what to do."""
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check settings, broker, topics, database and model specs. Exit code 1 if something fails."""
+    try:
+        settings = Settings()
+    except ValueError as error:
+        typer.echo(f"the settings cannot be used: {error}", err=True)
+        raise typer.Exit(1) from error
+    findings = examine(settings)
+    shown = _shown_settings(settings)
+    if as_json:
+        fields = [{"check": f.check, "result": f.result, "text": f.text} for f in findings]
+        typer.echo(json.dumps({"settings": shown, "findings": fields}, indent=2))
+    else:
+        _print(shown, findings)
+    if any(finding.result == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings, timeout_s: float = 5.0) -> list[Finding]:
+    """Every check, in the order in which things depend on each other. Changes nothing."""
+    broker = _run("broker", lambda: _broker(settings, timeout_s))
+    if broker.result == "ok":
+        topics = _run("topics", lambda: _topics(settings, timeout_s))
+    else:
+        topics = Finding("topics", "skipped", "not checked, because the broker does not answer")
+    database = _run("database", lambda: _database(settings))
+    return [broker, topics, database, _run("specs", lambda: _specs(settings))]
+
+
+def _run(check: str, step: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, "ok", step())
+    except (_Failed, BrokerError, RegistryError, SpecError, ValueError) as error:
+        return Finding(check, "failed", str(error))
+
+
+def _broker(settings: Settings, timeout_s: float) -> str:
+    wait_for_broker(client_config(settings), timeout_s)
+    return f"{settings.bootstrap} answers"
+
+
+def _topics(settings: Settings, timeout_s: float) -> str:
+    checks = check_topics(settings, timeout_s)
+    missing = [check.name for check in checks if check.found is None]
+    problems = [check.problem for check in checks if check.problem and check.found is not None]
+    if missing:
+        problems.append(f"{len(missing)} topics are missing ({', '.join(missing)}): run `driftloop topics create`")
+    if problems:
+        raise _Failed("; ".join(problems))
+    return f"{len(checks)} topics under {settings.topic_prefix!r}, partition counts as set"
+
+
+def _database(settings: Settings) -> str:
+    url = settings.resolved_database_url
+    file = url.removeprefix("sqlite:///")
+    if file not in {url, "", ":memory:"} and not Path(file).exists():
+        return f"{url}: not there yet; the first service makes it"
+    engine = open_engine(url)
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        problem = schema_problem(engine)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise _Failed(f"{shown}: {reason}; start the database or set DRIFTLOOP_DATABASE_URL") from error
+    finally:
+        engine.dispose()
+    if problem:
+        raise _Failed(f"{shown}: {problem}")
+    return f"{shown}: schema as needed"
+
+
+def _specs(settings: Settings) -> str:
+    specs = load_specs(settings.specs)
+    return f"{len(specs)} in {settings.specs}: {', '.join(specs)}"
+
+
+def _shown_settings(settings: Settings) -> dict[str, str]:
+    """Settings as text; pydantic masks what is secret."""
+    shown = {name: str(value) for name, value in settings.model_dump().items() if value is not None}
+    if settings.database_url is not None:
+        try:
+            engine = open_engine(settings.database_url)
+        except RegistryError:
+            shown["database_url"] = "***"
+        else:
+            shown["database_url"] = engine.url.render_as_string(hide_password=True)
+    return shown
+
+
+def _print(shown: dict[str, str], findings: list[Finding]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("settings", style="bold")
+    for name, value in shown.items():
+        console.print(Text(f"  DRIFTLOOP_{name.upper()} = {value}"))
+    console.print("checks", style="bold")
+    for finding in findings:
+        console.print(
+            Text.assemble("  ", (f"{finding.result:<8}", _STYLES[finding.result]), f"{finding.check:<10}{finding.text}")
+        )

@@ -1,0 +1,252 @@
+"""``driftloop models list|show|promote|rollback|register``."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from driftloop.events.time import format_time
+from driftloop.registry import (
+    ArtifactStore,
+    NewVersion,
+    Registry,
+    RegistryError,
+    Relay,
+    VersionRow,
+    create_schema,
+    kafka_sender,
+    open_engine,
+)
+from driftloop.settings import Settings
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Models, their versions, promotion and rollback.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
+
+#: How long a command waits for a broker before it leaves publishing to the worker.
+_BROKER_TIMEOUT_S = 2.0
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """Every model with its champion and challenger."""
+    rows = _call(lambda: _registry(Settings()).models())
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        typer.echo("no model is registered yet; 'driftloop models register' adds one")
+        return
+    table = Table("model", "task", "champion", "challenger", "versions", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(escape(row.model_id), row.task, row.champion or "-", row.challenger or "-", str(row.versions))
+    Console().print(table)
+
+
+@app.command()
+def show(model: str, as_json: AsJson = False) -> None:
+    """One model: its versions with metrics and gates, and the history of its aliases."""
+
+    def read() -> dict[str, Any]:
+        registry = _registry(Settings())
+        found = next((row for row in registry.models() if row.model_id == model), None)
+        if found is None:
+            raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+        return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
+
+    content = _call(read)
+    if as_json:
+        _print_json(content)
+        return
+    console = Console()
+    found = content["model"]
+    console.print(f"{escape(model)}: {found.task}, champion {found.champion or 'none yet'}", highlight=False)
+    table = Table("version", "status", "alias", "trained on", "registered", "metrics", box=None, pad_edge=False)
+    for row in content["versions"]:
+        table.add_row(*map(escape, _version_cells(row)))
+    console.print(table)
+    for row in content["versions"]:
+        for gate in row.gates:
+            verdict = "passed" if gate.passed else "failed"
+            console.print(f"{row.version} {gate.gate} {verdict}: {gate.sentence}", markup=False, highlight=False)
+    for change in content["history"]:
+        moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
+        text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
+        console.print(f"{text}{': ' if change.reason else ''}{change.reason}", markup=False, highlight=False)
+
+
+def _version_cells(row: VersionRow) -> list[str]:
+    span = "-"
+    if row.trained_from_ms is not None and row.trained_to_ms is not None:
+        span = f"{format_time(row.trained_from_ms)} to {format_time(row.trained_to_ms)}"
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(row.metrics.items()))
+    return [row.version, row.status, ", ".join(row.aliases), span, format_time(row.event_time_ms), metrics]
+
+
+@app.command()
+def promote(
+    model: str,
+    version: str,
+    reason: Reason = "promoted by hand",
+    force: Annotated[bool, typer.Option("--force", help="Also a version that its gates rejected.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the champion, and tell subscribers."""
+
+    def act(registry: Registry) -> str:
+        registry.promote(model, version, reason, _now_ms(), _actor(), allow_rejected=force)
+        return version
+
+    _change(act, model, as_json)
+
+
+@app.command()
+def rollback(model: str, reason: Reason = "rolled back by hand", as_json: AsJson = False) -> None:
+    """Make the champion before the present one the champion again, and tell subscribers."""
+    _change(lambda registry: registry.rollback(model, reason, _now_ms(), _actor()), model, as_json)
+
+
+@app.command()
+def register(
+    model: str,
+    reference: Annotated[Path, typer.Option(help="Rows the version was trained or validated on (.parquet, .csv).")],
+    artifact: Annotated[Path | None, typer.Option(help="The model file, kept in the artifact folder.")] = None,
+    version: Annotated[str | None, typer.Option(help="Its name, as in prediction events. Default: v1, v2, ...")] = None,
+    prediction_column: Annotated[
+        str | None, typer.Option(help="Column of the model's output, so that it is watched too.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the truth; with predictions it gives the reference performance.")
+    ] = None,
+    reason: Reason = "registered by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Register a version that was trained elsewhere. The first one of a model becomes its champion."""
+
+    def act(registry: Registry) -> str:
+        from driftloop.cli._reference_file import read_reference
+        from driftloop.profiles.reference import ReferenceProfile
+        from driftloop.spec import load_specs, spec_digest
+
+        specs = load_specs(Settings().specs)
+        if model not in specs:
+            raise RegistryError(f"{Settings().specs} holds no spec of {model!r}; it has {', '.join(specs)}")
+        spec = specs[model]
+        if label_column is not None and prediction_column is None:
+            raise RegistryError("labels alone give no performance; name the --prediction-column too")
+        data = read_reference(reference, spec, prediction=prediction_column, label=label_column)
+        registry.ensure_model(model, spec.task, spec_digest(spec))
+        name = version or registry.next_version(model)
+        profile = ReferenceProfile.build(
+            spec, data.columns, model_version=name, metrics=data.metrics, label_mean=data.label_mean
+        )
+        stored = None
+        if artifact is not None:
+            try:
+                stored = registry.store.put_bytes(artifact.read_bytes(), artifact.suffix)
+            except OSError as error:
+                raise RegistryError(f"cannot store {artifact}: {error.strerror}") from None
+        registry.register_version(
+            NewVersion(
+                model_id=model,
+                version=name,
+                artifact=stored,
+                profile=profile.encode(),
+                lineage={"source": "driftloop models register", "reference_rows": profile.rows},
+                metrics={metric: found.value for metric, found in data.metrics.items()},
+                event_time_ms=_now_ms(),
+                reason=reason,
+                actor=_actor(),
+            )
+        )
+        if registry.champion(model) is None:
+            registry.promote(model, name, "the model's first version", _now_ms(), _actor())
+        return name
+
+    _change(act, model, as_json)
+
+
+def _change(act: Any, model: str, as_json: bool) -> None:
+    """Do something to a model, publish the events of it, and say how the model stands now."""
+
+    def change() -> tuple[str, VersionRow | None, Registry]:
+        registry = _registry(Settings())
+        name = act(registry)
+        return name, registry.champion(model), registry
+
+    name, champion, registry = _call(change)
+    unpublished = _publish(registry, Settings())
+    champion_name = None if champion is None else champion.version
+    if as_json:
+        _print_json({"model": model, "version": name, "champion": champion_name, "published": unpublished is None})
+    else:
+        typer.echo(f"{model}: version {name}; the champion is {champion_name or 'none yet'}")
+    if unpublished is not None:
+        typer.echo(f"subscribers are told when a worker or trainer publishes it: {unpublished}", err=True)
+
+
+def _publish(registry: Registry, settings: Settings) -> str | None:
+    """Publish the outbox if a broker answers; else why not."""
+    from driftloop.kafka.admin import BrokerError, wait_for_broker
+    from driftloop.kafka.config import client_config
+    from driftloop.kafka.producer import DeliveryError, Producer
+
+    try:
+        config = client_config(settings)
+        wait_for_broker(config, _BROKER_TIMEOUT_S)
+        relay = Relay(registry.engine, kafka_sender(Producer(config), settings.topics, timeout_s=15.0))
+        relay.publish_pending()
+        return None if relay.pending() == 0 else "another process is publishing"
+    except (BrokerError, DeliveryError, ValueError) as error:
+        return str(error)
+
+
+def _registry(settings: Settings) -> Registry:
+    engine = open_engine(settings.resolved_database_url)
+    create_schema(engine)
+    return Registry(engine, ArtifactStore(settings.resolved_artifacts))
+
+
+def _call(action: Any) -> Any:
+    try:
+        return action()
+    except (RegistryError, ValueError) as error:
+        _fail(str(error))
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or error).strip().splitlines()
+        _fail(
+            f"the database did not answer ({said[0] if said else type(error).__name__}); check DRIFTLOOP_DATABASE_URL"
+        )
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def _actor() -> str:
+    """Who did it: the name of the account, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

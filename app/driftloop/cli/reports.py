@@ -1,0 +1,48 @@
+"""``driftloop reports``: the window reports that the live system has published."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+__all__ = ["reports"]
+
+
+def reports(
+    start: Annotated[str | None, typer.Option("--from", help="first window, such as 2013-03-01")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="end of the last window")] = None,
+    model: Annotated[str | None, typer.Option(help="only this model")] = None,
+    segments: Annotated[bool, typer.Option(help="show segments too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+) -> None:
+    """Show final window reports as published, in the form of `driftloop replay`."""
+    import msgspec
+
+    from driftloop.cli._tables import open_console, report_table
+    from driftloop.events.time import NEVER_MS, parse_time
+    from driftloop.kafka.log_reader import LogReadError
+    from driftloop.replay.published import read_published
+    from driftloop.settings import Settings
+
+    try:
+        from_ms = NEVER_MS if start is None else parse_time(start)
+        until_ms = 2**62 if end is None else parse_time(end)
+        published = read_published(Settings())
+    except (ValueError, LogReadError) as error:
+        typer.echo(f"driftloop reports: {error}", err=True)
+        raise typer.Exit(2) from error
+    chosen = [
+        report
+        for report in published.reports.values()
+        if report.window_start_ms >= from_ms
+        and report.window_end_ms <= until_ms
+        and (model is None or report.model_id == model)
+        and (segments or not report.segment)
+    ]
+    if as_json:
+        for report in chosen:
+            sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        open_console().print(report_table(chosen, "Window reports"))

@@ -1,0 +1,111 @@
+"""What the demo says when it ends: closed loop against frozen model, and where to look next."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from driftloop.demo.summary import DemoResult, ModelResult, MonthResult
+from driftloop.events.time import format_time
+
+__all__ = ["print_result"]
+
+_METRIC_NAMES = {"roc_auc": "ROC AUC, higher is better", "mae": "mean absolute error in minutes, lower is better"}
+
+
+def print_result(console: Console, result: DemoResult, folder: Path, *, seconds: float, held: bool) -> None:
+    """Tables month by month, then a sentence a model, then commands to go on with.
+
+    ``held``: the broker stays up, so the topics can be read.
+    """
+    how = "" if result.complete else " (stopped before the end)"
+    console.print()
+    console.print(
+        f"[bold]{result.predictions + result.labels:,} events[/] from {format_time(result.from_ms)[:10]} to "
+        f"{format_time(result.clock_ms)[:10]} in {seconds:.0f} s{how}",
+        highlight=False,
+    )
+    for model in result.models:
+        console.print(_table(model))
+    for model in result.models:
+        if model.months:
+            console.print(_sentence(model), highlight=False)
+    _next_steps(console, result, folder, held)
+
+
+def _table(model: ModelResult) -> Table:
+    table = Table(title=f"{model.model_id}: {_METRIC_NAMES[model.metric]}", box=box.SIMPLE_HEAD, title_justify="left")
+    for name in ("month", "flights", "frozen in January", "closed loop", "difference"):
+        table.add_column(name, justify="left" if name == "month" else "right")
+    table.add_column("version serving")
+    for month in model.months:
+        table.add_row(*_cells(model, month), _versions(model, month.month))
+    if model.months:
+        table.add_section()
+        table.add_row(*_cells(model, model.total), f"{len(model.versions)} versions")
+    return table
+
+
+def _cells(model: ModelResult, month: MonthResult) -> tuple[str | Text, ...]:
+    digits = 3 if model.metric == "roc_auc" else 2
+    difference = month.closed - month.frozen
+    style = "green" if month.better else ("" if math.isclose(difference, 0.0, abs_tol=1e-12) else "red")
+    frozen, closed = f"{month.frozen:.{digits}f}", f"{month.closed:.{digits}f}"
+    return month.month, f"{month.rows:,}", frozen, closed, Text(f"{difference:+.{digits}f}", style)
+
+
+def _versions(model: ModelResult, month: str) -> str:
+    """The version that served when the month began, and those that followed in it."""
+    serving = ""
+    followed: list[str] = []
+    for swap in model.versions:
+        began = format_time(swap.clock_ms)
+        if began[:7] < month or began[:10] == f"{month}-01":
+            serving = swap.version
+        elif began[:7] == month:
+            followed.append(f"{swap.version} ({began[5:10]})")
+    return " → ".join([name for name in [serving, *followed] if name])
+
+
+def _sentence(model: ModelResult) -> str:
+    total, unit = model.total, "" if model.metric == "roc_auc" else " minutes"
+    digits = 3 if model.metric == "roc_auc" else 2
+    outcome = "[green]ahead of[/]" if total.better else "[red]not ahead of[/]"
+    return (
+        f"[bold]{model.model_id}[/]: the closed loop is {outcome} the frozen model: {total.closed:.{digits}f} against "
+        f"{total.frozen:.{digits}f}{unit}, better in {model.won} of {len(model.months)} months"
+    )
+
+
+def _next_steps(console: Console, result: DemoResult, folder: Path, held: bool) -> None:
+    environment = folder / "env"
+    console.print("\n[bold]Where to look next[/]")
+    steps = [(f"set -a; . {environment}; set +a", "this run's settings, for the commands below")]
+    program = _program()
+    steps += [(f"{program} models list", "the models and their versions")]
+    steps += [(f"{program} models show flights-late", "gates, lineage, data sets")]
+    if held:
+        start, stop = format_time(result.from_ms)[:10], format_time(result.clock_ms)[:10]
+        steps += [(f"{program} replay --from {start} --to {stop}", "the same window reports, from the topics")]
+    else:
+        steps += [("scripts/demo --hold", "keeps the broker up afterwards, for `driftloop replay`")]
+    for command, meaning in steps:
+        console.print(f"  {command}  [dim]# {meaning}[/]", highlight=False, soft_wrap=True)
+    console.print(
+        f"  [dim]logs in {folder / 'logs'}, the numbers above in {folder / 'result.json'}[/]", highlight=False
+    )
+
+
+def _program() -> str:
+    """How the person calls us: by name if it is on the path, else where it lies."""
+    if shutil.which("driftloop"):
+        return "driftloop"
+    return os.path.relpath(Path(sys.executable).with_name("driftloop"))

@@ -1,0 +1,1 @@
+"""Events on the wire, topic names and event time."""

@@ -1,0 +1,301 @@
+"""What travels on the topics: one msgspec Struct for each kind of event.
+
+Times are event times in milliseconds (``_ms``). Readers ignore fields that they do not know, and every event has a
+``schema_version``, so that a newer writer can add optional fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Raw, Struct, field
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Alert",
+    "AlertState",
+    "Decision",
+    "FeatureReport",
+    "GateResult",
+    "Label",
+    "Labeled",
+    "MethodResult",
+    "MetricReport",
+    "ModelEvent",
+    "ModelEventKind",
+    "PartialMessage",
+    "PolicyDecision",
+    "Prediction",
+    "RetrainCommand",
+    "SourceProgress",
+    "SourceRange",
+    "WindowKind",
+    "WindowPartial",
+    "WindowReport",
+]
+
+SCHEMA_VERSION = 1
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
+WindowKind = Literal["input", "outcome"]
+Decision = Literal["ok", "drift", "insufficient", "info"]
+Severity = Literal["warning", "critical"]
+AlertState = Literal["opened", "firing", "resolved"]
+ModelEventKind = Literal["registered", "promoted", "rejected", "failed", "rolled_back"]
+
+
+class Prediction(Struct, frozen=True, kw_only=True, gc=False):
+    """What a model said about one case, with the features that it saw.
+
+    ``prediction`` is, by the model's task: binary, the probability of the positive class in [0, 1]; regression, the
+    predicted value; multiclass, an object of class name to probability. ``features`` is an object of feature name to
+    number, string, boolean or null (null and an absent key both mean missing).
+    """
+
+    prediction_id: Identifier
+    model_id: Identifier
+    model_version: Identifier
+    event_time_ms: int
+    features: Raw
+    prediction: Raw
+    variant: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+class Label(Struct, frozen=True, kw_only=True, gc=False):
+    """What turned out true. ``event_time_ms`` is when it became known; a higher ``revision`` corrects a lower one.
+
+    Of several labels of one prediction the one with the highest (revision, event_time_ms) counts.
+    """
+
+    prediction_id: Identifier
+    model_id: Identifier
+    event_time_ms: int
+    label: Raw
+    revision: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+class Labeled(Struct, frozen=True, kw_only=True, gc=False):
+    """A prediction joined with its label. Readers keep the highest (revision, labeled_at_ms) of a prediction_id."""
+
+    prediction_id: str
+    model_id: str
+    model_version: str
+    predicted_at_ms: int
+    labeled_at_ms: int
+    features: Raw
+    prediction: Raw
+    label: Raw
+    revision: int
+    late: bool
+    source_partition: int
+    prediction_offset: int
+    label_offset: int
+    variant: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+class SourceRange(Struct, frozen=True, kw_only=True, order=True):
+    """Offsets of one source partition that a partial or report was made from, from ``first`` up to before ``end``."""
+
+    partition: int
+    predictions_first: int
+    predictions_end: int
+    labels_first: int = -1
+    labels_end: int = -1
+
+
+class WindowPartial(Struct, frozen=True, kw_only=True, tag_field="type", tag="partial"):
+    """One source partition's cumulative statistics of one window: an upsert, never a delta.
+
+    A partial with ``final`` says that this source partition's watermarks have passed the window. ``late`` partials hold
+    the rows that came after that; they restate a report.
+    """
+
+    model_id: str
+    model_version: str
+    kind: WindowKind
+    segment: str
+    window_start_ms: int
+    window_end_ms: int
+    late: bool
+    final: bool
+    source: SourceRange
+    stats: Raw
+    schema_version: int = SCHEMA_VERSION
+
+
+class SourceProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
+    """How far a source partition has been read, and from where its state can be rebuilt.
+
+    ``*_max_ms`` is the largest event time among the records below ``*_offset`` (the next offset to be read); less the
+    model's allowed lateness it is the watermark. A topic partition without records for a while is idle: it then holds
+    no window back. ``restart_*_offset`` is the earliest offset that open windows and pending predictions still need,
+    ``restart_*_max_ms`` the largest event time below that.
+    """
+
+    source_partition: int
+    predictions_offset: int
+    predictions_max_ms: int
+    labels_offset: int
+    labels_max_ms: int
+    restart_predictions_offset: int
+    restart_predictions_max_ms: int
+    restart_labels_offset: int
+    restart_labels_max_ms: int
+    predictions_idle: bool = False
+    labels_idle: bool = False
+    worker_id: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+PartialMessage = WindowPartial | SourceProgress
+
+
+class MethodResult(Struct, frozen=True, kw_only=True):
+    """One statistic of one feature. ``p_value`` is the companion test's, before correction for many features."""
+
+    method: str
+    statistic: float | None
+    threshold: float | None
+    p_value: float | None = None
+    exceeded: bool = False
+
+
+class FeatureReport(Struct, frozen=True, kw_only=True):
+    """One feature in one window against the reference: every statistic and the one decision."""
+
+    feature: str
+    kind: str
+    rows: int
+    missing: int
+    reference_rows: int
+    results: list[MethodResult]
+    decision: Decision
+    sentence: str
+    adjusted_p_value: float | None = None
+    unseen: int = 0
+    mean: float | None = None
+    reference_mean: float | None = None
+
+
+class MetricReport(Struct, frozen=True, kw_only=True):
+    """One realised metric of one outcome window, with its interval and the reference's value where there is one."""
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    reference: float | None
+    rows: int
+    threshold: float | None = None
+    decision: Decision = "info"
+    sentence: str = ""
+
+
+class WindowReport(Struct, frozen=True, kw_only=True):
+    """The merged and judged window of one model version and segment (``""``: all rows)."""
+
+    report_id: str
+    model_id: str
+    model_version: str
+    kind: WindowKind
+    segment: str
+    window_start_ms: int
+    window_end_ms: int
+    status: Literal["provisional", "final", "restated"]
+    rows: int
+    late_rows: int
+    sources: list[SourceRange]
+    features: list[FeatureReport] = field(default_factory=list)
+    metrics: list[MetricReport] = field(default_factory=list)
+    drifted_features: int = 0
+    judged_features: int = 0
+    labeled_rows: int = 0
+    coverage: float | None = None
+    delay_median_ms: int | None = None
+    decision: Decision = "ok"
+    sentence: str = ""
+    spec_digest: str = ""
+    content_digest: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """A change of state of one alert: opened, still firing in a later window, or resolved."""
+
+    alert_id: str
+    event_id: str
+    model_id: str
+    model_version: str
+    kind: Literal["drift", "performance", "data_quality"]
+    subject: str
+    segment: str
+    state: AlertState
+    severity: Severity
+    window_start_ms: int
+    window_end_ms: int
+    opened_at_ms: int
+    report_id: str
+    statistic: float | None
+    threshold: float | None
+    message: str
+    method: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+class PolicyDecision(Struct, frozen=True, kw_only=True):
+    """What the policy made of a window: a command, or why not. ``outcome`` is ``retrain``, ``hold`` or ``quiet``."""
+
+    model_id: str
+    window_end_ms: int
+    trigger: str
+    outcome: Literal["retrain", "hold", "quiet"]
+    reason: str
+    command_id: str | None = None
+
+
+class RetrainCommand(Struct, frozen=True, kw_only=True):
+    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window."""
+
+    command_id: str
+    model_id: str
+    champion_version: str
+    trigger: str
+    reason: str
+    window_end_ms: int
+    from_ms: int
+    to_ms: int
+    spec_digest: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+class GateResult(Struct, frozen=True, kw_only=True):
+    """One gate's value against its bound, with the interval where there is one, and a sentence."""
+
+    gate: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    sentence: str
+    low: float | None = None
+    high: float | None = None
+
+
+class ModelEvent(Struct, frozen=True, kw_only=True):
+    """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest."""
+
+    event_id: str
+    kind: ModelEventKind
+    model_id: str
+    model_version: str
+    event_time_ms: int
+    previous_version: str | None = None
+    artifact: str | None = None
+    artifact_sha256: str | None = None
+    command_id: str | None = None
+    reason: str = ""
+    gates: list[GateResult] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION

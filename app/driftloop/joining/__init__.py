@@ -1,0 +1,1 @@
+"""Joining predictions with labels that come later, earlier, twice, corrected or never."""

@@ -1,0 +1,1 @@
+"""From merged window statistics to reports, alerts and commands."""

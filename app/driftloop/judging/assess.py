@@ -1,0 +1,246 @@
+"""Judging one window: from merged statistics to reports, alerts and commands.
+
+A pure step: the model's state and the window in, the next state and what follows out. Live and replay run this very
+code. Input windows are judged in their own order, and the policy hears of them when the outcome window of the same end
+is judged, so that no decision depends on how far predictions happened to be ahead of labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+
+from driftloop.drift.judge import judge_inputs
+from driftloop.events.messages import (
+    Alert,
+    FeatureReport,
+    MetricReport,
+    PolicyDecision,
+    RetrainCommand,
+    SourceRange,
+    WindowReport,
+)
+from driftloop.events.time import NEVER_MS, duration_text, format_time
+from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
+from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.performance.judge import judge_outcomes
+from driftloop.performance.outcomes import OutcomeStats
+from driftloop.policy.retrain import PolicyState, decide
+from driftloop.profiles.inputs import InputStats
+from driftloop.profiles.reference import ReferenceProfile
+from driftloop.spec.model import ModelSpec
+from driftloop.windows.assembly import WindowKey
+
+__all__ = ["Judged", "MergedPart", "ModelState", "TrailingWindow", "judge_window", "report_id_of", "report_of"]
+
+
+class TrailingWindow(msgspec.Struct, frozen=True):
+    """A judged outcome window, kept for rules over several windows."""
+
+    end_ms: int
+    stats: msgspec.Raw
+
+
+class ModelState(msgspec.Struct, kw_only=True):
+    """What judging a model's windows in order carries from one to the next."""
+
+    alerts: AlertBook = msgspec.field(default_factory=AlertBook)
+    policy: PolicyState = msgspec.field(default_factory=PolicyState)
+    trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
+    unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
+    labeled_rows_since: int = 0  # in outcome windows since the last command
+    last_input_end_ms: int = NEVER_MS
+    last_outcome_end_ms: int = NEVER_MS
+
+
+@dataclass
+class MergedPart:
+    """One version and segment of a window, merged over all source partitions."""
+
+    version: str
+    segment: str
+    stats: InputStats | OutcomeStats
+    sources: list[SourceRange]
+    profile: ReferenceProfile
+    late_rows: int = 0
+
+
+@dataclass
+class Judged:
+    """What follows from windows: to be committed in one transaction."""
+
+    reports: list[tuple[WindowReport, bytes]] = field(default_factory=list)  # with the merged statistics
+    alerts: list[Alert] = field(default_factory=list)
+    decisions: list[PolicyDecision] = field(default_factory=list)
+    commands: list[RetrainCommand] = field(default_factory=list)
+
+    def add(self, other: Judged) -> None:
+        """What follows from later windows comes after it."""
+        self.reports += other.reports
+        self.alerts += other.alerts
+        self.decisions += other.decisions
+        self.commands += other.commands
+
+
+def report_id_of(key: WindowKey, version: str, segment: str) -> str:
+    """The name of a report: readable, and the same in every run."""
+    window = f"{format_time(key.start_ms)}+{duration_text(key.end_ms - key.start_ms)}"
+    return "/".join((key.model_id, version, key.kind, window, segment or "all"))
+
+
+def report_of(
+    key: WindowKey,
+    part: MergedPart,
+    spec: ModelSpec,
+    spec_digest: str,
+    trailing: list[OutcomeStats],
+    status: str = "final",
+) -> tuple[WindowReport, bytes]:
+    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first."""
+    features: list[FeatureReport] = []
+    metrics: list[MetricReport] = []
+    labeled, coverage, delay_ms, rows = 0, None, None, 0
+    drifted = judged = 0
+    if isinstance(part.stats, InputStats):
+        features = judge_inputs(part.stats, part.profile, spec)
+        rows = part.stats.rows
+        judged = sum(feature.decision in ("ok", "drift") for feature in features)
+        drifted = sum(feature.decision == "drift" for feature in features)
+        decision, sentence = input_sentence(features, rows, spec)
+    else:
+        metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
+        rows, labeled = part.stats.predicted, part.stats.labeled
+        coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
+        decision, sentence = outcome_sentence(metrics, rows, labeled)
+    stats = part.stats.encode()
+    report = WindowReport(
+        report_id=report_id_of(key, part.version, part.segment),
+        model_id=key.model_id,
+        model_version=part.version,
+        kind=key.kind,
+        segment=part.segment,
+        window_start_ms=key.start_ms,
+        window_end_ms=key.end_ms,
+        status="final",
+        rows=rows,
+        late_rows=part.late_rows,
+        sources=part.sources,
+        features=features,
+        metrics=metrics,
+        drifted_features=drifted,
+        judged_features=judged,
+        labeled_rows=labeled,
+        coverage=coverage,
+        delay_median_ms=delay_ms,
+        decision=decision,
+        sentence=sentence,
+        spec_digest=spec_digest,
+    )
+    digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
+    changed = msgspec.structs.replace(report, content_digest=digest)
+    return (changed if status == "final" else msgspec.structs.replace(changed, status=status)), stats
+
+
+def judge_window(
+    key: WindowKey, parts: list[MergedPart], state: ModelState, spec: ModelSpec, spec_digest: str
+) -> Judged:
+    """Judge a final window: all its versions and segments together. Changes ``state``."""
+    judged = Judged()
+    parts = sorted(parts, key=lambda part: (part.version, part.segment))
+    reports: list[WindowReport] = []
+    for part in parts:
+        trailing: list[OutcomeStats] = []
+        if isinstance(part.stats, OutcomeStats) and not part.segment:
+            kept = state.trailing.get(part.version, [])
+            trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
+        report, stats = report_of(key, part, spec, spec_digest, trailing)
+        reports.append(report)
+        judged.reports.append((report, stats))
+    serving = _serving(reports)
+    if serving is not None:
+        judged.alerts += _update_alerts(state, key, reports, serving.model_version, spec)
+    if key.kind == "input":
+        state.last_input_end_ms = key.end_ms
+        if serving is not None:
+            state.unheard_inputs.append(_without_features(serving))
+    else:
+        state.last_outcome_end_ms = key.end_ms
+        _keep_trailing(state, judged.reports, key, spec)
+        if serving is not None:
+            _consult_policy(state, serving, reports, spec, judged)
+    return judged
+
+
+def _serving(reports: list[WindowReport]) -> WindowReport | None:
+    """The report of all rows of the version that served most of the window: the champion, as the events tell it."""
+    whole = [report for report in reports if not report.segment]
+    return max(whole, key=lambda report: (report.rows, report.model_version), default=None)
+
+
+def _update_alerts(
+    state: ModelState, key: WindowKey, reports: list[WindowReport], serving: str, spec: ModelSpec
+) -> list[Alert]:
+    """Alerts speak about the version that serves; those of the one before it end when it is replaced."""
+    state.alerts, events = retire_versions(
+        state.alerts, key.kind, serving=serving, window_start_ms=key.start_ms, window_end_ms=key.end_ms
+    )
+    for report in reports:
+        if report.model_version == serving:
+            state.alerts, more = step(
+                state.alerts,
+                signals_from_report(report, spec.drift),
+                spec.alerts,
+                model_id=key.model_id,
+                model_version=serving,
+                window_start_ms=key.start_ms,
+                window_end_ms=key.end_ms,
+                report_id=report.report_id,
+            )
+            events += more
+    return events
+
+
+def _keep_trailing(
+    state: ModelState, reports: list[tuple[WindowReport, bytes]], key: WindowKey, spec: ModelSpec
+) -> None:
+    longest = max((rule.windows for rule in spec.performance.rules), default=1)
+    if longest > 1:
+        for report, stats in reports:
+            if not report.segment:
+                kept = state.trailing.get(report.model_version, [])
+                kept = [*kept, TrailingWindow(key.end_ms, msgspec.Raw(stats))]
+                state.trailing[report.model_version] = kept[-(longest - 1) :]
+    # A version that no longer serves takes no part in a rule over the last windows.
+    oldest_ms = key.end_ms - longest * spec.window_ms
+    for version, windows in list(state.trailing.items()):
+        recent = [window for window in windows if window.end_ms > oldest_ms]
+        if recent:
+            state.trailing[version] = recent
+        else:
+            del state.trailing[version]
+
+
+def _consult_policy(
+    state: ModelState, serving: WindowReport, reports: list[WindowReport], spec: ModelSpec, judged: Judged
+) -> None:
+    state.labeled_rows_since += sum(report.labeled_rows for report in reports if not report.segment)
+    due = [report for report in state.unheard_inputs if report.window_end_ms <= serving.window_end_ms]
+    state.unheard_inputs = [report for report in state.unheard_inputs if report.window_end_ms > serving.window_end_ms]
+    for report in [*due, serving]:
+        state.policy, decisions, command = decide(
+            spec,
+            state.policy,
+            report,
+            champion_version=serving.model_version if report is serving else report.model_version,
+            labeled_rows_since=state.labeled_rows_since,
+        )
+        judged.decisions += decisions
+        if command is not None:
+            judged.commands.append(msgspec.structs.replace(command, spec_digest=serving.spec_digest))
+            state.labeled_rows_since = 0
+
+
+def _without_features(report: WindowReport) -> WindowReport:
+    return msgspec.structs.replace(report, features=[], sources=[])

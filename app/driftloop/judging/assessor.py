@@ -1,0 +1,193 @@
+"""The pure core of an assessor: partials and progress in, judged windows out.
+
+Knows no Kafka and no database: profiles, states and earlier reports are looked up through functions handed in, and what
+:meth:`Assessor.advance` returns is for the shell to commit in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
+from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
+from driftloop.monitoring.catalog import new_outcomes
+from driftloop.performance.outcomes import OutcomeStats
+from driftloop.profiles.inputs import InputStats
+from driftloop.profiles.reference import ReferenceProfile
+from driftloop.spec.load import spec_digest
+from driftloop.spec.model import ModelSpec
+from driftloop.windows.assembly import Assembly, HeldPartial, PartKey, WindowKey, WindowParts
+
+__all__ = ["Advance", "Assessor", "Lookups"]
+
+_decode_state = msgspec.json.Decoder(ModelState).decode
+_encode = msgspec.json.Encoder().encode
+_decode_progress = msgspec.json.Decoder(list[SourceProgress]).decode
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """Where an assessor finds what was stored before: a version's profile, a model's state, a final report with its
+    merged statistics. The last two give None for what is not there yet."""
+
+    profile: Callable[[str, str], ReferenceProfile]
+    state: Callable[[str], bytes | None]
+    report: Callable[[str], tuple[WindowReport, bytes] | None]
+
+
+@dataclass
+class Advance:
+    """What has become final, with the states after it and the offset to restart from."""
+
+    judged: Judged = field(default_factory=Judged)
+    states: dict[str, bytes] = field(default_factory=dict)
+    restart_offset: int = 0
+    progress: bytes = b"[]"
+
+    def __bool__(self) -> bool:
+        return bool(self.judged.reports)
+
+
+class Assessor:
+    """Windows of the models in one partition of the topic of partials."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, ModelSpec],
+        source_partitions: int,
+        lookups: Lookups,
+        *,
+        start_offset: int = 0,
+        progress: bytes | None = None,
+    ) -> None:
+        self._specs = specs
+        self._digests = {model: spec_digest(spec) for model, spec in specs.items()}
+        self._assembly = Assembly(specs, source_partitions)
+        self._lookups = lookups
+        self._states: dict[str, ModelState] = {}
+        self.next_offset = start_offset
+        self.foreign_models: set[str] = set()
+        for known in _decode_progress(progress) if progress else []:
+            self._assembly.add_progress(known)
+
+    @property
+    def progress(self) -> Mapping[int, SourceProgress]:
+        """The newest progress of each source partition."""
+        return self._assembly.progress
+
+    @property
+    def maxima_ms(self) -> tuple[int, int]:
+        """Largest event times of predictions and labels that all source partitions have come to."""
+        return self._assembly.maxima_ms()
+
+    def take(self, messages: Iterable[tuple[int, PartialMessage]]) -> None:
+        """Take in records (offset, message) of the topic of partials; those taken in before are skipped."""
+        for offset, message in messages:
+            if offset < self.next_offset:
+                continue
+            self.next_offset = offset + 1
+            if isinstance(message, SourceProgress):
+                self._assembly.add_progress(message)
+            elif not self._assembly.add_partial(message, offset):
+                self.foreign_models.add(message.model_id)
+
+    def advance(self) -> Advance:
+        """Judge every window that has become final, in order, and restate those that late rows reached."""
+        result = Advance()
+        touched: set[str] = set()
+        for key, parts in self._assembly.newly_final():
+            if parts.in_time and key.end_ms > self._judged_until_ms(key):
+                self._judge(key, parts, result.judged)
+                self._assembly.close(key)
+                touched.add(key.model_id)
+            else:
+                # Judged before: a partial published again after a restart, one of a source that was idle until now, or
+                # late rows of a window that had no others.
+                self._assembly.reopen(key)
+        for key, parts in self._assembly.restatements():
+            for part in sorted(parts.restated):
+                self._restate(key, part, parts, result.judged)
+            parts.restated.clear()
+        self._assembly.forget_expired()
+        result.states = {model: _encode(self._state(model)) for model in sorted(touched)}
+        result.restart_offset = self._assembly.restart_offset(self.next_offset)
+        result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
+        return result
+
+    # -- one window ----------------------------------------------------------------------------------------------
+
+    def _judged_until_ms(self, key: WindowKey) -> int:
+        state = self._state(key.model_id)
+        return state.last_input_end_ms if key.kind == "input" else state.last_outcome_end_ms
+
+    def _judge(self, key: WindowKey, parts: WindowParts, judged: Judged) -> None:
+        merged = [self._merge(key, part, sources.values()) for part, sources in parts.in_time.items()]
+        step = judge_window(
+            key, merged, self._state(key.model_id), self._specs[key.model_id], self._digests[key.model_id]
+        )
+        judged.add(step)
+
+    def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
+        """Report again with what came after the final report, which itself stays as it is."""
+        report_id = report_id_of(key, *part)
+        # Judged a moment ago, and not stored yet?
+        fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
+        earlier = next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
+        reported = set() if earlier is None else {source.partition for source in earlier[0].sources}
+        missed = [held for at, held in parts.in_time.get(part, {}).items() if at not in reported]
+        late = list(parts.late.get(part, {}).values())
+        if not missed and not late:
+            return
+        restated = self._merge(key, part, [*missed, *late])
+        if late:
+            restated.late_rows = _rows(self._merge(key, part, late))
+        if earlier is not None:
+            _merge_into(restated.stats, self._decode(key, part, earlier[1]))
+            restated.sources = sorted([*earlier[0].sources, *restated.sources])
+        judged.reports.append(
+            report_of(key, restated, self._specs[key.model_id], self._digests[key.model_id], [], status="restated")
+        )
+
+    def _merge(self, key: WindowKey, part: PartKey, partials: Iterable[HeldPartial]) -> MergedPart:
+        version, segment = part
+        profile = self._lookups.profile(key.model_id, version).for_segment(segment)
+        ranges: list[SourceRange] = []
+        total: InputStats | OutcomeStats | None = None
+        for held in sorted(partials, key=lambda held: held.partial.source):
+            stats = self._decode(key, part, bytes(held.partial.stats))
+            ranges.append(held.partial.source)
+            if total is None:
+                total = stats
+            else:
+                _merge_into(total, stats)
+        assert total is not None, "a part has at least one partial"
+        return MergedPart(version, segment, total, ranges, profile)
+
+    def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
+        profile = self._lookups.profile(key.model_id, part[0])
+        if key.kind == "input":
+            return InputStats.decode(stats, profile.for_segment(part[1]))
+        return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile))
+
+    def _state(self, model_id: str) -> ModelState:
+        state = self._states.get(model_id)
+        if state is None:
+            stored = self._lookups.state(model_id)
+            state = self._states[model_id] = ModelState() if stored is None else _decode_state(stored)
+        return state
+
+
+def _merge_into(total: InputStats | OutcomeStats, other: InputStats | OutcomeStats) -> None:
+    if isinstance(total, InputStats):
+        assert isinstance(other, InputStats), "input statistics merge with their like"
+        total.merge(other)
+    else:
+        assert isinstance(other, OutcomeStats), "outcome statistics merge with their like"
+        total.merge(other)
+
+
+def _rows(part: MergedPart) -> int:
+    return part.stats.rows if isinstance(part.stats, InputStats) else part.stats.labeled

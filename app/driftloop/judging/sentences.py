@@ -1,0 +1,35 @@
+"""One sentence a person understands for each window."""
+
+from __future__ import annotations
+
+from driftloop.events.messages import Decision, FeatureReport, MetricReport
+from driftloop.spec.model import ModelSpec
+
+__all__ = ["input_sentence", "outcome_sentence"]
+
+
+def input_sentence(features: list[FeatureReport], rows: int, spec: ModelSpec) -> tuple[Decision, str]:
+    """The window's own decision (share of drifting features against the spec's bound) and its sentence."""
+    judged = [feature for feature in features if feature.decision in ("ok", "drift")]
+    if not judged:
+        return "insufficient", f"{rows} rows are too few to judge (at least {spec.minimum_rows} are needed)."
+    drifted = [feature for feature in judged if feature.decision == "drift"]
+    share = len(drifted) / len(judged)
+    decision: Decision = "drift" if share >= spec.drift.share_of_features else "ok"
+    if not drifted:
+        return decision, f"None of {len(judged)} features drifts."
+    names = ", ".join(feature.feature for feature in drifted[:4]) + (", ..." if len(drifted) > 4 else "")
+    verb = "drifts" if len(drifted) == 1 else "drift"
+    return decision, f"{len(drifted)} of {len(judged)} features {verb}: {names}. {drifted[0].sentence}"
+
+
+def outcome_sentence(metrics: list[MetricReport], rows: int, labeled: int) -> tuple[Decision, str]:
+    """The window's own decision (any rule's drop) and its sentence."""
+    judged = [metric for metric in metrics if metric.decision != "info"]
+    dropped = [metric for metric in judged if metric.decision == "drift"]
+    coverage = f"{labeled} of {rows} predictions have their label."
+    if dropped:
+        return "drift", f"{dropped[0].sentence} {coverage}"
+    if judged and all(metric.decision == "insufficient" for metric in judged):
+        return "insufficient", f"Not enough labeled rows for a rule to decide. {coverage}"
+    return "ok", coverage

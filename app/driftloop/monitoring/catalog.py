@@ -1,0 +1,64 @@
+"""What a monitor knows of the models: specs and reference profiles, and what is made from them once."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from driftloop.performance.outcomes import OutcomeStats
+from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
+from driftloop.profiles.inputs import InputStats
+from driftloop.profiles.reference import ReferenceProfile
+from driftloop.profiles.segments import segment_key
+from driftloop.spec.model import ModelSpec
+
+__all__ = ["Catalog", "ModelContext", "VersionContext", "new_outcomes"]
+
+
+class Catalog(Protocol):
+    """Where specs and profiles come from. A version's profile never changes."""
+
+    def spec(self, model_id: str) -> ModelSpec | None: ...
+
+    def profile(self, model_id: str, model_version: str) -> ReferenceProfile | None: ...
+
+
+class ModelContext:
+    """A model's spec with its decoders."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.features = FeatureDecoder(spec)
+        self.prediction = PredictionDecoder(spec)
+        self.label = LabelDecoder(spec)
+        self.window_ms = spec.window_ms
+        self.horizon_ms = spec.label_horizon_ms
+        self.retention_ms = spec.late_retention_ms
+        self.lateness_ms = spec.allowed_lateness_ms
+        #: From a window's end until both watermarks have passed this, its cohort is kept. One window more than horizon
+        #: and retention, so that a waiting label is known to have no prediction before its cohort could be forgotten.
+        self.keep_ms = self.horizon_ms + self.retention_ms + self.window_ms
+
+
+class VersionContext:
+    """A model version: its model and its reference profile."""
+
+    def __init__(self, model: ModelContext, version: str, profile: ReferenceProfile) -> None:
+        self.model = model
+        self.version = version
+        self.profile = profile
+        self._segment_keys = frozenset(profile.segments)
+
+    def segment(self, name: str, value: str | None) -> str:
+        """The segment key of a row. Bounded: values beyond the reference's most frequent ones share one segment."""
+        return segment_key(name, value, self._segment_keys)
+
+    def new_inputs(self, segment: str) -> InputStats:
+        return InputStats(self.profile.for_segment(segment))
+
+    def new_outcomes(self) -> OutcomeStats:
+        return new_outcomes(self.model.spec, self.profile)
+
+
+def new_outcomes(spec: ModelSpec, profile: ReferenceProfile) -> OutcomeStats:
+    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings."""
+    return OutcomeStats(spec.task, spec.classes, spec.performance.decision_threshold, center=profile.label_mean)

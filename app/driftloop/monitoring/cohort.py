@@ -1,0 +1,159 @@
+"""The open windows of one source partition.
+
+A cohort is the predictions of one model version made in one window. It has *input* panes (what predictions alone tell)
+and *outcome* panes (predictions with their labels), one of each for all rows and one for each segment, and each of
+those once for the rows that came in time and once for the late ones, which restate a window that was final already.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from driftloop.events.messages import SourceRange, WindowKind, WindowPartial
+from driftloop.joining.pending import Pending
+from driftloop.monitoring.catalog import VersionContext
+from driftloop.performance.outcomes import OutcomeStats
+from driftloop.profiles.inputs import InputStats
+
+__all__ = ["Cohort", "InputPane", "LogPoint", "OutcomePane", "Pane"]
+
+
+class LogPoint(msgspec.Struct, frozen=True, order=True):
+    """A place in a log: an offset, and the largest event time below it."""
+
+    offset: int
+    max_before_ms: int
+
+
+class _OffsetSpan:
+    """Lowest and highest offset taken in, of both topics; -1 while there is none."""
+
+    __slots__ = ("labels_end", "labels_first", "predictions_end", "predictions_first")
+
+    def __init__(self) -> None:
+        self.predictions_first = self.predictions_end = self.labels_first = self.labels_end = -1
+
+    def predictions(self, first: int, last: int) -> None:
+        self.predictions_first = first if self.predictions_first < 0 else min(self.predictions_first, first)
+        self.predictions_end = max(self.predictions_end, last + 1)
+
+    def labels(self, first: int, last: int) -> None:
+        self.labels_first = first if self.labels_first < 0 else min(self.labels_first, first)
+        self.labels_end = max(self.labels_end, last + 1)
+
+
+class InputPane:
+    """Statistics of the features and predictions of one window and segment in one source partition."""
+
+    __slots__ = ("dirty", "finished", "span", "stats")
+
+    def __init__(self, stats: InputStats) -> None:
+        self.stats: InputStats | None = stats  # None once final and published: nothing can reach it any more
+        self.span = _OffsetSpan()
+        self.dirty = False
+        self.finished = False
+
+
+class OutcomePane:
+    """Statistics of the labeled predictions of one window and segment in one source partition."""
+
+    __slots__ = ("dirty", "finished", "span", "stats")
+
+    def __init__(self, stats: OutcomeStats) -> None:
+        self.stats = stats
+        self.span = _OffsetSpan()
+        self.dirty = False
+        self.finished = False
+
+
+Pane = InputPane | OutcomePane
+PaneKey = tuple[WindowKind, str, bool]  # kind, segment, late
+
+
+class Cohort:
+    """Predictions of one model version in one window, in one source partition."""
+
+    __slots__ = ("drop_ms", "end_ms", "first_label", "first_prediction", "panes", "rows", "start_ms", "version")
+
+    def __init__(self, version: VersionContext, start_ms: int, end_ms: int, drop_ms: int) -> None:
+        self.version = version
+        self.start_ms = start_ms
+        self.end_ms = end_ms
+        self.drop_ms = drop_ms  # both watermarks must have come here before it is forgotten
+        self.panes: dict[PaneKey, Pane] = {}
+        self.rows: list[Pending[Cohort]] = []
+        self.first_prediction: LogPoint | None = None
+        self.first_label: LogPoint | None = None
+
+    def saw_prediction(self, point: LogPoint) -> None:
+        if self.first_prediction is None or point < self.first_prediction:
+            self.first_prediction = point
+
+    def saw_label(self, point: LogPoint) -> None:
+        if self.first_label is None or point < self.first_label:
+            self.first_label = point
+
+    def input_pane(self, segment: str, late: bool) -> InputPane:
+        pane = self.panes.get(("input", segment, late))
+        if pane is None:
+            pane = self.panes["input", segment, late] = InputPane(self.version.new_inputs(segment))
+        assert isinstance(pane, InputPane)
+        return pane
+
+    def outcome_pane(self, segment: str, late: bool) -> OutcomePane:
+        pane = self.panes.get(("outcome", segment, late))
+        if pane is None:
+            pane = self.panes["outcome", segment, late] = OutcomePane(self.version.new_outcomes())
+        assert isinstance(pane, OutcomePane)
+        return pane
+
+    @property
+    def published(self) -> bool:
+        """Nothing in it waits to be published, and its panes of rows in time were published as final."""
+        return all(not pane.dirty and (pane.finished or late) for (_, _, late), pane in self.panes.items())
+
+    def take_partials(
+        self, partition: int, *, input_final: bool, outcome_final: bool, final_only: bool = False
+    ) -> list[WindowPartial]:
+        """Partials of the panes that changed since they were last taken, or have become final."""
+        partials = []
+        for (kind, segment, late), pane in self.panes.items():
+            final = not late and (input_final if kind == "input" else outcome_final)
+            if pane.finished or pane.stats is None or not (pane.dirty or final) or (final_only and not (final or late)):
+                continue
+            span = pane.span
+            partials.append(
+                WindowPartial(
+                    model_id=self.version.model.spec.model,
+                    model_version=self.version.version,
+                    kind=kind,
+                    segment=segment,
+                    window_start_ms=self.start_ms,
+                    window_end_ms=self.end_ms,
+                    late=late,
+                    final=final,
+                    source=SourceRange(
+                        partition=partition,
+                        predictions_first=span.predictions_first,
+                        predictions_end=span.predictions_end,
+                        labels_first=span.labels_first,
+                        labels_end=span.labels_end,
+                    ),
+                    stats=msgspec.Raw(pane.stats.encode()),
+                )
+            )
+            pane.dirty = False
+            _finish(pane, final)
+        return partials
+
+    def mark_clean(self, *, input_final: bool, outcome_final: bool) -> None:
+        """All of this has been published by an earlier owner of the partition."""
+        for (kind, _, late), pane in self.panes.items():
+            pane.dirty = False
+            _finish(pane, not late and (input_final if kind == "input" else outcome_final))
+
+
+def _finish(pane: Pane, final: bool) -> None:
+    pane.finished = final
+    if final and isinstance(pane, InputPane):
+        pane.stats = None

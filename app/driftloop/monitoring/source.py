@@ -1,0 +1,414 @@
+"""One source partition: predictions and labels in, labeled rows, dead letters and window partials out.
+
+The path of a batch: decode it, settle what is late, join, update the statistics once per batch and column, emit.
+Everything is a function of the two logs: cutting them into other batches, or interleaving them otherwise, changes no
+final partial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from driftloop.events.batch import RecordBatch
+from driftloop.events.messages import Labeled, SourceProgress, WindowPartial
+from driftloop.events.time import NEVER_MS
+from driftloop.joining.pending import LabelVerdict, Pending, PendingStore, WaitingLabel, judge_label
+from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
+from driftloop.monitoring.cohort import Cohort, LogPoint
+from driftloop.monitoring.intake import Intake, Limits, PredictionRows
+from driftloop.monitoring.outputs import DeadLetter, MonitorOutputs
+from driftloop.monitoring.updates import OutcomeUpdates, update_input_panes
+from driftloop.windows.watermark import maxima_before
+
+__all__ = ["SourceMonitor"]
+
+_encode = msgspec.json.Encoder().encode
+
+_REFUSED = {
+    LabelVerdict.TOO_LATE: ("label_too_late", "the label became known after label horizon and late retention"),
+    LabelVerdict.BEFORE_PREDICTION: (
+        "label_before_prediction",
+        "the label became known before the prediction was made",
+    ),
+}
+
+
+class SourceMonitor:
+    """State and statistics of one source partition (a partition of predictions and the same one of labels).
+
+    ``restart`` is the progress that an earlier owner published: the monitor then begins at its restart offsets and is
+    silent until both topics have come to the offsets that were published.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        catalog: Catalog,
+        limits: Limits,
+        *,
+        predictions_topic: str,
+        labels_topic: str,
+        restart: SourceProgress | None = None,
+    ) -> None:
+        self.partition = partition
+        self.outputs = MonitorOutputs()
+        self._topics = (predictions_topic, labels_topic)
+        self._intake = Intake(catalog, limits)
+        self._pending: PendingStore[Cohort] = PendingStore()
+        self._cohorts: dict[tuple[str, str, int], Cohort] = {}
+        self._swept_at_ms = NEVER_MS
+        self._restart = restart
+        self.predictions_offset = self.labels_offset = 0
+        self.predictions_max_ms = self.labels_max_ms = NEVER_MS
+        if restart is not None:
+            self.predictions_offset = restart.restart_predictions_offset
+            self.predictions_max_ms = restart.restart_predictions_max_ms
+            self.labels_offset = restart.restart_labels_offset
+            self.labels_max_ms = restart.restart_labels_max_ms
+            self._end_rebuild_if_reached()
+
+    # -- what a shell asks ---------------------------------------------------------------------------------------
+
+    @property
+    def rebuilding(self) -> bool:
+        """Still below the offsets that were published before: nothing is emitted."""
+        return self._restart is not None
+
+    @property
+    def pending_rows(self) -> int:
+        return len(self._pending)
+
+    @property
+    def waiting_labels(self) -> int:
+        return self._pending.waiting_labels
+
+    def rebuild_stops(self) -> tuple[int, int]:
+        """Offsets (predictions, labels) up to which the state must be rebuilt before it can emit."""
+        if self._restart is None:
+            return self.predictions_offset, self.labels_offset
+        return self._restart.predictions_offset, self._restart.labels_offset
+
+    def end_rebuild(self) -> None:
+        """Both topics were read up to :meth:`rebuild_stops` (offsets may jump: the last record can stand before it)."""
+        if self._restart is not None:
+            self.predictions_offset = max(self.predictions_offset, self._restart.predictions_offset)
+            self.labels_offset = max(self.labels_offset, self._restart.labels_offset)
+            self._end_rebuild_if_reached()
+
+    def drain(self) -> MonitorOutputs:
+        """What has come out since the last call."""
+        outputs, self.outputs = self.outputs, MonitorOutputs()
+        return outputs
+
+    # -- predictions ---------------------------------------------------------------------------------------------
+
+    def take_predictions(self, batch: RecordBatch) -> None:
+        """Take in consecutive records of the predictions topic; those taken in before are skipped."""
+        batch = batch.since(self.predictions_offset)
+        if not len(batch):
+            return
+        self._check_rebuild(batch, self.rebuild_stops()[0])
+        rows = self._intake.predictions(batch)
+        before, self.predictions_max_ms = maxima_before(rows.times_ms, self.predictions_max_ms)
+        updates = OutcomeUpdates()
+        for version, group in rows.groups.items():
+            self._take_group(batch, version, group, before[group.indexes], updates)
+        updates.apply()
+        self._refuse(rows.dead_letters)
+        self.predictions_offset = batch.offsets[-1] + 1
+        self._end_rebuild_if_reached()
+        self._sweep()
+
+    def _take_group(
+        self,
+        batch: RecordBatch,
+        version: VersionContext,
+        group: PredictionRows,
+        before: NDArray[np.int64],
+        updates: OutcomeUpdates,
+    ) -> None:
+        model = version.model
+        spec = model.spec
+        watermarks = before - model.lateness_ms
+        fresh: list[int] = []
+        arrived: list[Pending[Cohort]] = []
+        segment_columns = [group.column(name) for name in spec.segments]
+        for index, event in enumerate(group.events):
+            time_ms = event.event_time_ms
+            offset = group.offsets[index]
+            watermark = int(watermarks[index])
+            key = (spec.model, event.prediction_id)
+            known = self._pending.find(key)
+            if known is not None and watermark < known.cohort.drop_ms:
+                self.outputs.duplicates[spec.model] += 1
+                continue
+            start_ms = time_ms - time_ms % model.window_ms
+            end_ms = start_ms + model.window_ms
+            if end_ms + model.keep_ms <= watermark:
+                self._refuse(
+                    [
+                        DeadLetter.of(
+                            batch,
+                            int(group.indexes[index]),
+                            "too_late",
+                            "the prediction's window was closed and forgotten",
+                        )
+                    ]
+                )
+                continue
+            cohort = self._cohort(version, start_ms)
+            cohort.saw_prediction(LogPoint(offset, int(before[index])))
+            pending = Pending(
+                key=key,
+                cohort=cohort,
+                event_time_ms=time_ms,
+                offset=offset,
+                features=event.features,
+                prediction=event.prediction,
+                value=group.values[index],
+                segments=tuple(
+                    version.segment(name, str(column[index]) if column[index] is not None else None)
+                    for name, column in zip(spec.segments, segment_columns, strict=True)
+                ),
+                late=end_ms <= watermark,
+                variant=event.variant,
+            )
+            self._pending.add(pending)
+            cohort.rows.append(pending)
+            fresh.append(index)
+            arrived.append(pending)
+        self.outputs.predictions[spec.model] += len(arrived)
+        self.outputs.late[spec.model] += sum(pending.late for pending in arrived)
+        update_input_panes(group, fresh, arrived)
+        for pending in arrived:
+            updates.predicted(pending)
+        for pending in arrived:
+            for waiting in self._pending.claim(pending.key):
+                self._join(model, pending, waiting, updates)
+
+    # -- labels --------------------------------------------------------------------------------------------------
+
+    def take_labels(self, batch: RecordBatch) -> None:
+        """Take in consecutive records of the labels topic; those taken in before are skipped."""
+        batch = batch.since(self.labels_offset)
+        if not len(batch):
+            return
+        self._check_rebuild(batch, self.rebuild_stops()[1])
+        rows = self._intake.labels(batch)
+        before, self.labels_max_ms = maxima_before(rows.times_ms, self.labels_max_ms)
+        updates = OutcomeUpdates()
+        for index, model, event, value in rows.labels:
+            label = WaitingLabel(
+                key=(event.model_id, event.prediction_id),
+                event_time_ms=event.event_time_ms,
+                revision=event.revision,
+                value=value,
+                raw=event.label,
+                offset=batch.offsets[index],
+                max_before_ms=int(before[index]),
+                record_key=batch.keys[index],
+                record_value=batch.values[index] or b"",
+            )
+            self.outputs.labels[event.model_id] += 1
+            pending = self._pending.find(label.key)
+            if pending is None:
+                self._pending.wait(label)
+            else:
+                self._join(model, pending, label, updates)
+        updates.apply()
+        self._refuse(rows.dead_letters)
+        self.labels_offset = batch.offsets[-1] + 1
+        self._end_rebuild_if_reached()
+        self._sweep()
+
+    def _join(
+        self, model: ModelContext, pending: Pending[Cohort], label: WaitingLabel, updates: OutcomeUpdates
+    ) -> None:
+        cohort = pending.cohort
+        rank = (label.revision, label.event_time_ms)
+        verdict = judge_label(
+            predicted_at_ms=pending.event_time_ms,
+            labeled_at_ms=label.event_time_ms,
+            label_watermark_ms=label.max_before_ms - model.lateness_ms,
+            window_end_ms=cohort.end_ms,
+            horizon_ms=model.horizon_ms,
+            retention_ms=model.retention_ms,
+            lateness_ms=model.lateness_ms,
+            drop_ms=cohort.drop_ms,
+        )
+        cohort.saw_label(LogPoint(label.offset, label.max_before_ms))
+        if verdict in _REFUSED:
+            code, message = _REFUSED[verdict]
+            self._refuse([self._dead_label(label, code, message)])
+            return
+        counts = verdict is not LabelVerdict.BEYOND_HORIZON and _outranks(rank, pending.counted_rank)
+        stands = _outranks(rank, pending.standing_rank)
+        if not counts and not stands:
+            self.outputs.duplicates[model.spec.model] += 1
+            return
+        late = verdict is LabelVerdict.LATE or pending.late
+        delay_ms = max(0, label.event_time_ms - pending.event_time_ms)
+        if counts:
+            if pending.counted_rank is not None:
+                self.outputs.corrections[model.spec.model] += 1
+                updates.remove(pending, late=late)
+            pending.label, pending.label_delay_ms, pending.counted_rank = label.value, delay_ms, rank
+            updates.add(pending, label.offset, late=late)
+        if stands:
+            pending.standing_rank = rank
+            self._emit_labeled(pending, label, delay_ms, late=late or not counts)
+
+    def _emit_labeled(self, pending: Pending[Cohort], label: WaitingLabel, delay_ms: int, *, late: bool) -> None:
+        model_id, prediction_id = pending.key
+        outputs = self.outputs
+        outputs.joined[model_id] += 1
+        outputs.late[model_id] += late and not pending.late
+        outputs.delays_ms.setdefault(model_id, []).append(delay_ms)
+        if self.rebuilding:
+            return
+        row = Labeled(
+            prediction_id=prediction_id,
+            model_id=model_id,
+            model_version=pending.cohort.version.version,
+            predicted_at_ms=pending.event_time_ms,
+            labeled_at_ms=label.event_time_ms,
+            features=pending.features,
+            prediction=pending.prediction,
+            label=label.raw,
+            revision=label.revision,
+            late=late,
+            source_partition=self.partition,
+            prediction_offset=pending.offset,
+            label_offset=label.offset,
+            variant=pending.variant,
+        )
+        outputs.labeled.append((prediction_id.encode(), _encode(row)))
+
+    # -- windows -------------------------------------------------------------------------------------------------
+
+    def _cohort(self, version: VersionContext, start_ms: int) -> Cohort:
+        model = version.model
+        key = (model.spec.model, version.version, start_ms)
+        cohort = self._cohorts.get(key)
+        if cohort is None:
+            end_ms = start_ms + model.window_ms
+            cohort = Cohort(version, start_ms, end_ms, end_ms + model.keep_ms)
+            self._cohorts[key] = cohort
+        return cohort
+
+    def _finality(self, cohort: Cohort) -> tuple[bool, bool]:
+        """Whether this partition's part of the input window, and of the outcome window, can change no more."""
+        model = cohort.version.model
+        input_final = self.predictions_max_ms - model.lateness_ms >= cohort.end_ms
+        labels_done = self.labels_max_ms - model.lateness_ms >= cohort.end_ms + model.horizon_ms
+        return input_final, input_final and labels_done
+
+    def take_partials(self, *, final_only: bool = False) -> Iterator[WindowPartial]:
+        """Partials that changed or became final since the last call; with ``final_only`` none of rows in time whose
+        window is still open. Publish them before :meth:`progress`."""
+        for cohort in self._cohorts.values():
+            input_final, outcome_final = self._finality(cohort)
+            yield from cohort.take_partials(
+                self.partition, input_final=input_final, outcome_final=outcome_final, final_only=final_only
+            )
+
+    def progress(
+        self, *, predictions_idle: bool = False, labels_idle: bool = False, worker_id: str = ""
+    ) -> SourceProgress:
+        """How far both topics have been taken in, and from where the state can be rebuilt."""
+        predictions = LogPoint(self.predictions_offset, self.predictions_max_ms)
+        labels = LogPoint(self.labels_offset, self.labels_max_ms)
+        for cohort in self._cohorts.values():
+            if cohort.first_prediction is not None:
+                predictions = min(predictions, cohort.first_prediction)
+            if cohort.first_label is not None:
+                labels = min(labels, cohort.first_label)
+        waiting = self._pending.first_waiting()
+        if waiting is not None:
+            labels = min(labels, LogPoint(waiting.offset, waiting.max_before_ms))
+        return SourceProgress(
+            source_partition=self.partition,
+            predictions_offset=self.predictions_offset,
+            predictions_max_ms=self.predictions_max_ms,
+            labels_offset=self.labels_offset,
+            labels_max_ms=self.labels_max_ms,
+            restart_predictions_offset=predictions.offset,
+            restart_predictions_max_ms=predictions.max_before_ms,
+            restart_labels_offset=labels.offset,
+            restart_labels_max_ms=labels.max_before_ms,
+            predictions_idle=predictions_idle,
+            labels_idle=labels_idle,
+            worker_id=worker_id,
+        )
+
+    # -- rebuilding and forgetting -------------------------------------------------------------------------------
+
+    def _check_rebuild(self, batch: RecordBatch, stop: int) -> None:
+        if self.rebuilding and batch.offsets[-1] >= stop:
+            raise ValueError(
+                f"{batch.topic}[{self.partition}] must be rebuilt up to offset {stop} in both topics first, "
+                f"got offset {batch.offsets[-1]}"
+            )
+
+    def _end_rebuild_if_reached(self) -> None:
+        restart = self._restart
+        if (
+            restart is None
+            or self.predictions_offset < restart.predictions_offset
+            or self.labels_offset < restart.labels_offset
+        ):
+            return
+        # What could be forgotten at the published offsets had been: it is here in part only, or was reported already.
+        self._drop_expired()
+        for cohort in self._cohorts.values():
+            input_final, outcome_final = self._finality(cohort)
+            cohort.mark_clean(input_final=input_final, outcome_final=outcome_final)
+        self.outputs = MonitorOutputs()
+        self._restart = None
+
+    def _sweep(self) -> None:
+        """Forget what has expired, once per half window or so of event time."""
+        if self.rebuilding or (not self._cohorts and not self._pending.waiting_labels):
+            return
+        now_ms = min(self.predictions_max_ms, self.labels_max_ms)
+        if now_ms < self._swept_at_ms:
+            return
+        shortest_ms = min((cohort.version.model.window_ms for cohort in self._cohorts.values()), default=60_000)
+        self._swept_at_ms = now_ms + shortest_ms // 2
+        self._refuse(self._drop_expired())
+
+    def _drop_expired(self) -> list[DeadLetter]:
+        """Forget expired cohorts that were published as final, and labels whose prediction can't come any more."""
+        for key, cohort in list(self._cohorts.items()):
+            lateness_ms = cohort.version.model.lateness_ms
+            passed_ms = min(self.predictions_max_ms, self.labels_max_ms) - lateness_ms
+            if passed_ms >= cohort.drop_ms and (self.rebuilding or cohort.published):
+                for pending in cohort.rows:
+                    self._pending.remove(pending)
+                del self._cohorts[key]
+        letters = []
+        for labels in list(self._pending.waiting()):
+            model = self._intake.model(labels[0].key[0])
+            if model is None or self.predictions_max_ms - model.lateness_ms < labels[0].event_time_ms + model.window_ms:
+                continue
+            self._pending.forget_waiting(labels[0].key)
+            message = f"no prediction {labels[0].key[1]!r} came within a window after the label"
+            letters += [self._dead_label(label, "no_prediction", message) for label in labels]
+        return letters
+
+    def _dead_label(self, label: WaitingLabel, code: str, message: str) -> DeadLetter:
+        return DeadLetter(
+            self._topics[1], self.partition, label.offset, label.record_key, label.record_value, (), code, message
+        )
+
+    def _refuse(self, letters: list[DeadLetter]) -> None:
+        if not self.rebuilding:
+            self.outputs.dead_letters += letters
+
+
+def _outranks(rank: tuple[int, int], other: tuple[int, int] | None) -> bool:
+    return other is None or rank > other

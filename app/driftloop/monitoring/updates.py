@@ -1,0 +1,103 @@
+"""Updating the panes: once per batch and pane, never once per event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from driftloop.joining.pending import Pending
+from driftloop.monitoring.cohort import Cohort, OutcomePane
+from driftloop.monitoring.intake import PredictionRows
+
+__all__ = ["OutcomeUpdates", "update_input_panes"]
+
+
+def update_input_panes(group: PredictionRows, positions: list[int], pending: list[Pending[Cohort]]) -> None:
+    """Add rows of one model version to the input panes of their cohorts, lanes and segments.
+
+    ``positions`` are places in the group, ``pending`` the rows joined in, one for each position.
+    """
+    buckets: dict[tuple[int, bool, str], tuple[Cohort, list[int]]] = {}
+    for position, row in zip(positions, pending, strict=True):
+        for segment in ("", *row.segments):
+            bucket = buckets.get((row.cohort.start_ms, row.late, segment))
+            if bucket is None:
+                bucket = buckets[row.cohort.start_ms, row.late, segment] = (row.cohort, [])
+            bucket[1].append(position)
+    for (_, late, segment), (cohort, members) in buckets.items():
+        pane = cohort.input_pane(segment, late)
+        assert pane.stats is not None, "a row in time reached a window that its own partition had closed"
+        pane.stats.update(group.select(members), len(members))
+        pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])
+        pane.dirty = True
+
+
+@dataclass
+class _PaneUpdate:
+    label_type: type[np.generic]
+    predicted: int = 0
+    predictions: list[float | tuple[float, ...]] = field(default_factory=list)
+    labels: list[float | int] = field(default_factory=list)
+    delays_ms: list[int] = field(default_factory=list)
+    signs: list[int] = field(default_factory=list)
+
+
+class OutcomeUpdates:
+    """Collects what a batch changes in outcome panes, then applies it pane by pane."""
+
+    def __init__(self) -> None:
+        self._updates: dict[OutcomePane, _PaneUpdate] = {}
+
+    def predicted(self, pending: Pending[Cohort]) -> None:
+        """A prediction is in, still without its label."""
+        for pane, update in self._panes(pending, pending.late):
+            update.predicted += 1
+            pane.span.predictions(pending.offset, pending.offset)
+
+    def add(self, pending: Pending[Cohort], label_offset: int, *, late: bool) -> None:
+        """The prediction's label counts."""
+        for pane, update in self._panes(pending, late):
+            self._append(update, pending, 1)
+            pane.span.labels(label_offset, label_offset)
+
+    def remove(self, pending: Pending[Cohort], *, late: bool) -> None:
+        """The label that stood until now is corrected: take it out. In the late lane the sums may become negative, and
+        are right again once merged with the lane in time."""
+        for _, update in self._panes(pending, late):
+            self._append(update, pending, -1)
+
+    def _panes(self, pending: Pending[Cohort], late: bool) -> list[tuple[OutcomePane, _PaneUpdate]]:
+        cohort = pending.cohort
+        found = []
+        for segment in ("", *pending.segments):
+            pane = cohort.outcome_pane(segment, late)
+            update = self._updates.get(pane)
+            if update is None:
+                regression = cohort.version.model.spec.task == "regression"
+                update = self._updates[pane] = _PaneUpdate(np.float64 if regression else np.int64)
+            found.append((pane, update))
+        return found
+
+    @staticmethod
+    def _append(update: _PaneUpdate, pending: Pending[Cohort], sign: int) -> None:
+        update.predictions.append(pending.value)
+        update.labels.append(pending.label)
+        update.delays_ms.append(pending.label_delay_ms)
+        update.signs.append(sign)
+
+    def apply(self) -> None:
+        for pane, update in self._updates.items():
+            pane.dirty = True
+            if update.predicted:
+                pane.stats.add_predicted(update.predicted)
+            if not update.labels:
+                continue
+            predictions = np.asarray(update.predictions, np.float64)
+            labels = np.asarray(update.labels, update.label_type)
+            delays_ms = np.asarray(update.delays_ms, np.int64)
+            signs = np.asarray(update.signs, np.int64)
+            for sign in (1, -1):
+                chosen = signs == sign
+                if chosen.any():
+                    pane.stats.update(predictions[chosen], labels[chosen], delays_ms[chosen], sign)

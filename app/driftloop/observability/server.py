@@ -1,0 +1,186 @@
+"""The HTTP server of a process for operators: ``/metrics``, ``/livez``, ``/readyz`` and ``/version``.
+
+It runs in threads of its own, so that it answers while the event loop is busy; that is also why liveness must not be
+"the server answers" but a heartbeat of the loop (:class:`Heartbeat`).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+__all__ = ["Check", "Heartbeat", "ObservabilityServer", "serve"]
+
+#: Says what is wrong, in a sentence, or None.
+Check = Callable[[], str | None]
+
+
+class Heartbeat:
+    """A liveness check: somebody calls :meth:`beat` at least every ``timeout_s`` seconds.
+
+    Lag, a missing broker or a slow database must not fail it, or a restart loop makes things worse.
+    """
+
+    def __init__(self, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._last = clock()
+
+    def beat(self) -> None:
+        self._last = self._clock()
+
+    def __call__(self) -> str | None:
+        age = self._clock() - self._last
+        if age <= self._timeout_s:
+            return None
+        return f"no heartbeat for {age:.1f} s, expected one every {self._timeout_s:g} s: the event loop is stuck"
+
+
+class ObservabilityServer:
+    """A running server. Use it as a context manager, or :meth:`close` it."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="observability", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        host = str(self._server.server_address[0])
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve(
+    registry: CollectorRegistry,
+    host: str,
+    port: int,
+    checks: Mapping[str, Check],
+    *,
+    liveness: Mapping[str, Check] | None = None,
+) -> ObservabilityServer:
+    """Start the server; port 0 takes a free one (``.port`` tells which).
+
+    ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered), ``liveness`` ``/livez``:
+    each is called when asked for and says what is wrong, or None. Raises ``OSError`` with a sentence if the port can't
+    be had.
+    """
+    paths = _Routes(registry, dict(checks), dict(liveness or {}))
+
+    class Handler(_Handler):
+        routes = paths
+
+    try:
+        server = _Server((host, port), Handler)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot serve metrics on {host}:{port} ({error.strerror}): "
+            "give each process a DRIFTLOOP_METRICS_PORT of its own, or 0 to switch it off",
+        ) from error
+    return ObservabilityServer(server)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A restarted worker gets its port back at once; two workers never share one.
+    allow_reuse_address = True
+
+
+class _Routes:
+    def __init__(
+        self, registry: CollectorRegistry, readiness: Mapping[str, Check], liveness: Mapping[str, Check]
+    ) -> None:
+        self.registry = registry
+        self.readiness = readiness
+        self.liveness = liveness
+
+    def answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        """Status, content type and body of one request."""
+        match path:
+            case "/metrics":
+                encode, content_type = choose_encoder(accept)
+                return HTTPStatus.OK, content_type, encode(self.registry)
+            case "/livez":
+                return _health(self.liveness)
+            case "/readyz":
+                return _health(self.readiness)
+            case "/version":
+                return _json(HTTPStatus.OK, {"name": "driftloop", "version": version("driftloop")})
+            case "/":
+                return _json(HTTPStatus.OK, {"paths": ["/metrics", "/livez", "/readyz", "/version"]})
+            case _:
+                return _json(HTTPStatus.NOT_FOUND, {"error": "no such path: try /metrics, /livez, /readyz, /version"})
+
+
+def _json(status: HTTPStatus, content: object) -> tuple[HTTPStatus, str, bytes]:
+    return status, "application/json", json.dumps(content).encode() + b"\n"
+
+
+def _health(checks: Mapping[str, Check]) -> tuple[HTTPStatus, str, bytes]:
+    results: dict[str, str] = {}
+    healthy = True
+    for name, check in checks.items():
+        try:
+            problem = check()
+        except Exception as error:  # noqa: BLE001 - a check that raises is an answer: that thing is not well
+            problem = f"{type(error).__name__}: {error}"
+        results[name] = "ok" if problem is None else problem
+        healthy = healthy and problem is None
+    status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
+    return _json(status, {"status": "ok" if healthy else "unavailable", "checks": results})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    routes: _Routes
+    protocol_version = "HTTP/1.1"
+    server_version = "driftloop"
+    sys_version = ""
+    # An idle connection is closed, so that it does not hold a thread.
+    timeout = 30
+
+    def do_GET(self) -> None:
+        self._respond(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._respond(with_body=False)
+
+    def _respond(self, *, with_body: bool) -> None:
+        status, content_type, body = self.routes.answer(self.path.split("?", 1)[0], self.headers.get("Accept", ""))
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Scrapes and probes come every few seconds: they are not worth a line."""

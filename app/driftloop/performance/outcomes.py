@@ -1,0 +1,219 @@
+"""What became of a window's predictions: mergeable sums from which every realised metric is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from driftloop.performance.binary import BinarySums
+from driftloop.performance.delays import DelayHistogram
+from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
+from driftloop.performance.multiclass import MulticlassSums
+from driftloop.performance.regression import RegressionSums
+from driftloop.spec.model import Task
+
+__all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats"]
+
+TaskSums = BinarySums | RegressionSums | MulticlassSums
+
+
+class _Wire(msgspec.Struct, forbid_unknown_fields=False):
+    settings: list[Any]
+    predicted: int
+    labeled: int
+    delays: list[list[int]]
+    sums: dict[str, Any]
+
+
+_DECODER = msgspec.json.Decoder(_Wire)
+_ENCODER = msgspec.json.Encoder()
+
+
+class OutcomeStats:
+    """Statistics of predictions and their labels, the same to the last bit in any order and any split of the rows.
+
+    ``classes`` counts for multiclass alone, ``decision_threshold`` and ``score_bins`` (a power of two from 64) for
+    binary, ``center`` (a finite number near the labels) for regression. Only statistics with the same settings merge.
+
+    >>> stats = OutcomeStats("binary")
+    >>> stats.add_predicted(3)
+    >>> stats.update(np.array([0.9, 0.2]), np.array([1, 0]), np.array([60_000, 90_000]))
+    >>> stats.coverage, stats.metrics()["accuracy"].value
+    (0.6666666666666666, 1.0)
+    """
+
+    __slots__ = ("_delays", "_settings", "_sums", "labeled", "predicted", "task")
+
+    def __init__(
+        self,
+        task: Task,
+        classes: Sequence[str] = (),
+        decision_threshold: float = 0.5,
+        center: float = 0.0,
+        score_bins: int = 2048,
+    ) -> None:
+        self.task: Task = task
+        #: Predictions made; some of them may have no label yet, or never get one.
+        self.predicted = 0
+        #: Predictions with a label.
+        self.labeled = 0
+        self._delays = DelayHistogram()
+        self._settings: tuple[Any, ...]
+        self._sums: TaskSums
+        if task == "binary":
+            self._settings = (task, float(decision_threshold), score_bins)
+            self._sums = BinarySums(float(decision_threshold), score_bins)
+        elif task == "regression":
+            if not np.isfinite(center):
+                raise ValueError(f"center must be a finite number, got {center!r}")
+            self._settings = (task, float(center))
+            self._sums = RegressionSums(float(center))
+        elif task == "multiclass":
+            self._settings = (task, *classes)
+            self._sums = MulticlassSums(len(classes))
+        else:
+            raise ValueError(f"task must be one of {', '.join(TASK_METRICS)}; got {task!r}")
+
+    def add_predicted(self, rows: int) -> None:
+        """Count predictions, with or without a label."""
+        self.predicted += rows
+
+    def update(
+        self,
+        predictions: NDArray[np.float64],
+        labels: NDArray[np.int64] | NDArray[np.float64],
+        delays_ms: NDArray[np.int64],
+        sign: int = 1,
+    ) -> None:
+        """Add labeled predictions (``sign`` 1), or take out again what was added before (-1: a corrected label).
+
+        Shapes: binary and regression (n,) all three; multiclass predictions (n, classes) of probabilities and labels as
+        class indices. Delays are label time - prediction time. Raises ``ValueError`` for shapes that do not fit, NaN,
+        infinite numbers, probabilities outside [0, 1] and unknown labels; then nothing was counted.
+        """
+        rows = len(predictions)
+        if len(labels) != rows or len(delays_ms) != rows:
+            raise ValueError(
+                f"predictions, labels and delays must be equally many, got {rows}, {len(labels)} and {len(delays_ms)}"
+            )
+        if sign not in (1, -1):
+            raise ValueError(f"sign must be 1 (add) or -1 (take out again), got {sign!r}")
+        if rows == 0:
+            return
+        sums = self._sums
+        values = np.ascontiguousarray(predictions, np.float64)
+        if isinstance(sums, RegressionSums):
+            sums.update(values, np.ascontiguousarray(labels, np.float64), sign)
+        else:
+            sums.update(values, np.ascontiguousarray(labels, np.int64), sign)
+        self._delays.add(np.asarray(delays_ms, np.int64), sign)
+        self.labeled += sign * rows
+
+    def merge(self, other: OutcomeStats) -> None:
+        """Add the rows of another one. Raises ``ValueError`` if it was made with other settings."""
+        if self._settings != other._settings:
+            raise ValueError(
+                f"statistics with different settings cannot be merged: {self._settings} and {other._settings}"
+            )
+        self._sums.merge(other._sums)  # type: ignore[arg-type]
+        self._delays.merge(other._delays)
+        self.predicted += other.predicted
+        self.labeled += other.labeled
+
+    def copy(self) -> OutcomeStats:
+        """An independent copy."""
+        twin = OutcomeStats.__new__(OutcomeStats)
+        twin.task = self.task
+        twin._settings = self._settings
+        twin.predicted = self.predicted
+        twin.labeled = self.labeled
+        twin._delays = self._delays.copy()
+        twin._sums = self._sums.copy()
+        return twin
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the predictions that have a label; None while there is no prediction."""
+        return self.labeled / self.predicted if self.predicted > 0 else None
+
+    def delay_quantile_ms(self, q: float) -> int | None:
+        """Quantile of the label delay, right within 1.6 %; None while there is no label."""
+        return self._delays.quantile_ms(q)
+
+    @property
+    def auc_error_bound(self) -> float | None:
+        """The most by which binned scores can have moved ``roc_auc``; None where that is undefined."""
+        if self.labeled <= 0 or not isinstance(self._sums, BinarySums) or not self._sums.consistent:
+            return None
+        return self._sums.auc_error_bound()
+
+    def metrics(self, confidence: float = 0.95) -> dict[str, MetricValue]:
+        """Every metric of the task with its interval; all undefined (None) while there is no labeled row.
+
+        Also all undefined where the sums show that more was taken out than is here (corrections of labels that are in
+        another one, not merged yet).
+        """
+        if self.labeled <= 0 or not self._sums.consistent:
+            return {name: MetricValue(None, None, None, max(0, self.labeled)) for name in TASK_METRICS[self.task]}
+        return self._sums.metrics(confidence)
+
+    def encode(self) -> bytes:
+        """JSON for :meth:`decode`. Equal statistics give equal bytes."""
+        return _ENCODER.encode(
+            _Wire(
+                settings=list(self._settings),
+                predicted=self.predicted,
+                labeled=self.labeled,
+                delays=self._delays.to_wire(),
+                sums=self._sums.to_wire(),
+            )
+        )
+
+    @classmethod
+    def decode(cls, data: bytes | msgspec.Raw, like: OutcomeStats) -> OutcomeStats:
+        """The statistics that :meth:`encode` wrote, with the settings of ``like``.
+
+        Raises ``ValueError`` if they were made with other settings or are damaged.
+        """
+        try:
+            wire = _DECODER.decode(data)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"not outcome statistics: {error}") from error
+        if tuple(wire.settings) != like._settings:
+            raise ValueError(
+                f"these outcome statistics were made with the settings {tuple(wire.settings)}, but "
+                f"{like._settings} are wanted: the model's spec has changed since"
+            )
+        stats = cls.__new__(cls)
+        stats.task = like.task
+        stats._settings = like._settings
+        stats.predicted = wire.predicted
+        stats.labeled = wire.labeled
+        stats._delays = DelayHistogram()
+        stats._sums = like._sums.copy()
+        try:
+            stats._delays.load(wire.delays)
+            stats._sums.load(wire.sums)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"damaged outcome statistics: {error}") from error
+        return stats
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OutcomeStats):
+            return NotImplemented
+        return (
+            self._settings == other._settings
+            and self.predicted == other.predicted
+            and self.labeled == other.labeled
+            and self._delays == other._delays
+            and self._sums == other._sums
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"OutcomeStats({self.task!r}, predicted={self.predicted}, labeled={self.labeled})"

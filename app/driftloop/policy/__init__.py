@@ -1,0 +1,1 @@
+"""When to retrain: triggers, what holds them back, and the command."""

@@ -1,0 +1,207 @@
+"""From judged windows to retrain commands: triggers make a retraining due, guards may hold it.
+
+A pure state machine over final window reports in order of time; a replay issues the very same commands. Commands are
+issued on outcome reports alone, when labels up to the window's end are there to train on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from driftloop.events.messages import PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.time import duration_text, format_time
+from driftloop.spec.model import ModelSpec, TriggerSpec
+
+__all__ = ["PolicyState", "decide", "trigger_names"]
+
+
+class PolicyState(Struct, frozen=True, kw_only=True):
+    """What the policy remembers of a model between windows.
+
+    ``streaks`` has, for each performance and drift trigger, how many windows in a row spoke for it; ``pending`` the
+    reasons of drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held
+    since. Both belong to ``champion_version`` and start anew with another one.
+    """
+
+    champion_version: str = ""
+    first_window_start_ms: int | None = None
+    last_command_ms: int | None = None
+    last_input_end_ms: int | None = None
+    last_outcome_end_ms: int | None = None
+    streaks: dict[str, int] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+
+
+def trigger_names(spec: ModelSpec) -> list[str]:
+    """Names of the spec's triggers in order: what they are on, with ``#2`` and so on where that comes again."""
+    names: list[str] = []
+    for trigger in spec.policy.triggers:
+        same = sum(earlier.on == trigger.on for earlier in spec.policy.triggers[: len(names)])
+        names.append(trigger.on if not same else f"{trigger.on}#{same + 1}")
+    return names
+
+
+def decide(
+    spec: ModelSpec,
+    state: PolicyState,
+    report: WindowReport,
+    *,
+    champion_version: str,
+    labeled_rows_since: int,
+) -> tuple[PolicyState, list[PolicyDecision], RetrainCommand | None]:
+    """Take in one report and say what follows: the next state, a decision for every trigger that is due, a command.
+
+    Only final reports of the champion over all rows count, each window once and in order; others change nothing.
+    ``labeled_rows_since`` are the labeled rows since the champion was trained (or since the last command, what the
+    caller can tell). Input reports feed the drift triggers, outcome reports the others. At most one command follows,
+    from the first due trigger in the order of the spec.
+
+    Guards: within the cooldown since the last command, or with fewer labeled rows than the policy wants, a trigger that
+    is due holds, and says so in every outcome window until it may go, or its reason is gone.
+    """
+    if report.status != "final" or report.segment or report.model_version != champion_version:
+        return state, [], None
+    seen_ms = state.last_input_end_ms if report.kind == "input" else state.last_outcome_end_ms
+    if seen_ms is not None and report.window_end_ms <= seen_ms:
+        return state, [], None
+    if state.champion_version != champion_version:
+        state = msgspec.structs.replace(state, champion_version=champion_version, streaks={}, pending={}, held=())
+    if state.first_window_start_ms is None:
+        state = msgspec.structs.replace(state, first_window_start_ms=report.window_start_ms)
+    triggers = dict(zip(trigger_names(spec), spec.policy.triggers, strict=True))
+    if report.kind == "input":
+        return _hear_inputs(triggers, state, report), [], None
+    return _hear_outcomes(spec, triggers, state, report, labeled_rows_since)
+
+
+def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report: WindowReport) -> PolicyState:
+    streaks, pending, held = dict(state.streaks), dict(state.pending), list(state.held)
+    for name, trigger in triggers.items():
+        if trigger.on != "drift" or not report.judged_features:
+            continue
+        if report.drifted_features and report.drifted_features / report.judged_features >= trigger.share:
+            streaks[name] = streaks.get(name, 0) + 1
+            if streaks[name] >= trigger.consecutive:
+                pending[name] = (
+                    f"{report.drifted_features} of {report.judged_features} features drift in the window up to "
+                    f"{format_time(report.window_end_ms)}, for {_windows(streaks[name])} in a row"
+                )
+            continue
+        streaks[name] = 0
+        if name in held:  # held back for so long that the drift is over
+            held.remove(name)
+            del pending[name]
+    return msgspec.structs.replace(
+        state, last_input_end_ms=report.window_end_ms, streaks=streaks, pending=pending, held=tuple(held)
+    )
+
+
+def _hear_outcomes(
+    spec: ModelSpec,
+    triggers: Mapping[str, TriggerSpec],
+    state: PolicyState,
+    report: WindowReport,
+    labeled_rows_since: int,
+) -> tuple[PolicyState, list[PolicyDecision], RetrainCommand | None]:
+    streaks = dict(state.streaks)
+    reasons: dict[str, str] = {}
+    for name, trigger in triggers.items():
+        if trigger.on == "performance":
+            streaks[name] = _performance_streak(streaks.get(name, 0), report)
+            dropped = [metric.sentence for metric in report.metrics if metric.decision == "drift"]
+            # A window with too few labels keeps the streak, but is no reason of its own.
+            if dropped and streaks[name] >= trigger.consecutive:
+                reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
+        elif trigger.on == "drift":
+            if name in state.pending:
+                reasons[name] = state.pending[name]
+        else:
+            reason = _schedule_reason(trigger, state, report.window_end_ms)
+            if reason is not None:
+                reasons[name] = reason
+    obstacle = _obstacle(spec, state, report.window_end_ms, labeled_rows_since)
+    state = msgspec.structs.replace(state, last_outcome_end_ms=report.window_end_ms, streaks=streaks)
+    decisions: list[PolicyDecision] = []
+    command: RetrainCommand | None = None
+    for name, reason in reasons.items():
+        if obstacle is None and command is None:
+            command = _command(spec, state, report, name, reason)
+            decisions.append(_decision(report, name, "retrain", reason, command.command_id))
+        else:
+            because = obstacle or f"trigger {decisions[0].trigger!r} has asked for it in this window already"
+            decisions.append(_decision(report, name, "hold", f"held, because {because}; due, because {reason}"))
+    if command is not None:
+        state = msgspec.structs.replace(state, last_command_ms=report.window_end_ms, streaks={}, pending={}, held=())
+    else:
+        state = msgspec.structs.replace(state, held=tuple(sorted(state.pending)))
+    return state, decisions, command
+
+
+def _performance_streak(streak: int, report: WindowReport) -> int:
+    decisions = {metric.decision for metric in report.metrics}
+    if "drift" in decisions:
+        return streak + 1
+    return 0 if "ok" in decisions else streak
+
+
+def _schedule_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int) -> str | None:
+    if trigger.every_ms is None:
+        raise ValueError("a trigger on schedule needs 'every', for instance every: 30d")
+    if state.last_command_ms is not None:
+        since_ms, since = state.last_command_ms, "the last command"
+    elif state.first_window_start_ms is not None:
+        since_ms, since = state.first_window_start_ms, "the first window"
+    else:
+        return None
+    if now_ms - since_ms < trigger.every_ms:
+        return None
+    return f"{duration_text(now_ms - since_ms)} since {since}, to be retrained every {trigger.every}"
+
+
+def _obstacle(spec: ModelSpec, state: PolicyState, now_ms: int, labeled_rows: int) -> str | None:
+    """What holds every trigger back, or None."""
+    policy = spec.policy
+    if state.last_command_ms is not None and now_ms - state.last_command_ms < policy.cooldown_ms:
+        passed = duration_text(now_ms - state.last_command_ms)
+        return f"the last command was {passed} ago and the cooldown is {policy.cooldown}"
+    if labeled_rows < policy.minimum_labeled_rows:
+        return f"there are {labeled_rows} new labeled rows and at least {policy.minimum_labeled_rows} are wanted"
+    return None
+
+
+def _command(spec: ModelSpec, state: PolicyState, report: WindowReport, trigger: str, reason: str) -> RetrainCommand:
+    identity = msgspec.json.encode((spec.model, trigger, report.window_end_ms))
+    return RetrainCommand(
+        command_id=hashlib.sha256(identity).hexdigest()[:32],
+        model_id=spec.model,
+        champion_version=state.champion_version,
+        trigger=trigger,
+        reason=reason,
+        window_end_ms=report.window_end_ms,
+        from_ms=report.window_end_ms - spec.training.last_ms,
+        to_ms=report.window_end_ms,
+        spec_digest=report.spec_digest,
+    )
+
+
+def _decision(
+    report: WindowReport, trigger: str, outcome: Literal["retrain", "hold"], reason: str, command_id: str | None = None
+) -> PolicyDecision:
+    return PolicyDecision(
+        model_id=report.model_id,
+        window_end_ms=report.window_end_ms,
+        trigger=trigger,
+        outcome=outcome,
+        reason=reason,
+        command_id=command_id,
+    )
+
+
+def _windows(count: int) -> str:
+    return "1 window" if count == 1 else f"{count} windows"

@@ -1,0 +1,166 @@
+"""The reference of a model version: how its features, its predictions and its performance looked when it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Self
+
+import msgspec
+import numpy as np
+from msgspec import Struct, field
+
+from driftloop.profiles.categorical import CategoricalReference
+from driftloop.profiles.columns import PREDICTION, Columns, select_rows
+from driftloop.profiles.numeric import MAX_ANCHORS, NumericReference
+from driftloop.profiles.segments import segment_rows
+from driftloop.spec.model import ModelSpec
+
+__all__ = ["MetricReference", "ReferenceProfile"]
+
+#: A segment has fewer rows, and there may be many.
+MAX_SEGMENT_ANCHORS = 128
+
+
+class MetricReference(Struct, frozen=True, kw_only=True):
+    """A metric's value on validation data, with its interval where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    rows: int = 0
+
+
+class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
+    """Distributions of the features (and of :data:`PREDICTION`) and the metrics of one model version.
+
+    ``segments`` holds, by segment key (``"origin=JFK"``), the profile of the segment's own rows, so that a segment is
+    compared with itself and not with everybody. ``label_mean`` is the base rate or mean label (0.0 if unknown);
+    [``from_ms``, ``to_ms``) is the event time of the data it was made from.
+    """
+
+    model_id: str
+    model_version: str
+    features: dict[str, NumericReference | CategoricalReference]
+    rows: int
+    metrics: dict[str, MetricReference] = field(default_factory=dict)
+    label_mean: float = 0.0
+    from_ms: int = 0
+    to_ms: int = 0
+    segments: dict[str, ReferenceProfile] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        spec: ModelSpec,
+        columns: Columns,
+        *,
+        model_version: str,
+        metrics: Mapping[str, MetricReference] | None = None,
+        label_mean: float = 0.0,
+        from_ms: int = 0,
+        to_ms: int = 0,
+    ) -> Self:
+        """From columns of all features of the spec, and of :data:`PREDICTION` if it is to be watched.
+
+        Other columns are ignored. Raises ``ValueError`` for a missing column, unequal lengths or no rows.
+        """
+        of_rows = partial(
+            cls._of_rows, spec, model_version=model_version, label_mean=label_mean, from_ms=from_ms, to_ms=to_ms
+        )
+        whole = of_rows(columns, MAX_ANCHORS)
+        segments: dict[str, ReferenceProfile] = {
+            key: of_rows(select_rows(columns, rows), MAX_SEGMENT_ANCHORS)
+            for name in spec.segments
+            for key, rows in segment_rows(name, list(columns[name])).items()
+        }
+        return msgspec.structs.replace(whole, metrics=dict(sorted((metrics or {}).items())), segments=segments)
+
+    @classmethod
+    def _of_rows(
+        cls,
+        spec: ModelSpec,
+        columns: Columns,
+        max_anchors: int,
+        *,
+        model_version: str,
+        label_mean: float,
+        from_ms: int,
+        to_ms: int,
+    ) -> Self:
+        absent = [name for name in spec.features if name not in columns]
+        if absent:
+            raise ValueError(
+                f"the reference data of model {spec.model!r} has no column for feature {absent[0]!r}; "
+                f"it has {sorted(columns)}"
+            )
+        kinds: dict[str, str] = {name: feature.kind for name, feature in spec.features.items()}
+        if PREDICTION in columns:
+            kinds[PREDICTION] = "categorical" if spec.task == "multiclass" else "numeric"
+        lengths = {name: len(columns[name]) for name in kinds}
+        rows = next(iter(lengths.values()))
+        if set(lengths.values()) != {rows}:
+            raise ValueError(f"the reference columns of model {spec.model!r} have unequal lengths: {lengths}")
+        if not rows:
+            raise ValueError(f"the reference data of model {spec.model!r} has no rows")
+        if not math.isfinite(label_mean):
+            raise ValueError(f"the label mean of model {spec.model!r} must be a finite number, got {label_mean}")
+        features: dict[str, NumericReference | CategoricalReference] = {}
+        for name, kind in sorted(kinds.items()):
+            column = columns[name]
+            if kind == "numeric":
+                features[name] = NumericReference.build(np.asarray(column, dtype=np.float64), max_anchors)
+            else:
+                features[name] = CategoricalReference.build(list(column))
+        return cls(
+            model_id=spec.model,
+            model_version=model_version,
+            features=features,
+            rows=rows,
+            label_mean=label_mean,
+            from_ms=from_ms,
+            to_ms=to_ms,
+        )
+
+    def for_segment(self, segment: str) -> ReferenceProfile:
+        """The profile that a segment's rows are compared with (``""``: all rows). A segment that the reference data
+        did not have gets one without features: nothing can be said about it."""
+        if not segment:
+            return self
+        known = self.segments.get(segment)
+        if known is None:
+            known = self._absent.get(segment)
+        if known is None:
+            known = self._absent[segment] = msgspec.structs.replace(self, features={}, metrics={}, segments={}, rows=0)
+        return known
+
+    @cached_property
+    def _absent(self) -> dict[str, ReferenceProfile]:
+        return {}
+
+    def encode(self) -> bytes:
+        """Canonical JSON: equal content gives equal bytes."""
+        return msgspec.json.encode(self, order="deterministic")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """From :meth:`encode`. Raises ``ValueError`` (``msgspec.ValidationError`` is one) if it is damaged."""
+        try:
+            profile = msgspec.json.decode(data, type=cls)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not a reference profile: {error}") from error
+        parts: list[ReferenceProfile] = [profile, *profile.segments.values()]
+        for part in parts:
+            for name, reference in part.features.items():
+                reference.check(name)
+        return profile
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hexadecimal."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self.encode()).hexdigest()

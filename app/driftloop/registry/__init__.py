@@ -1,0 +1,33 @@
+"""The registry: model versions and their aliases, artifacts, assessments, training runs, and the outbox."""
+
+from driftloop.registry.artifacts import ArtifactRef, ArtifactStore
+from driftloop.registry.assessments import AssessmentStore, Committed
+from driftloop.registry.database import create_schema, open_engine, schema_problem
+from driftloop.registry.errors import ArtifactError, RegistryError, StaleStateError
+from driftloop.registry.models import Registry
+from driftloop.registry.outbox import OutboxRow, Relay, kafka_sender
+from driftloop.registry.rows import HistoryRow, ModelRow, NewVersion, VersionRow
+from driftloop.registry.runs import Run, RunStore
+
+__all__ = [
+    "ArtifactError",
+    "ArtifactRef",
+    "ArtifactStore",
+    "AssessmentStore",
+    "Committed",
+    "HistoryRow",
+    "ModelRow",
+    "NewVersion",
+    "OutboxRow",
+    "Registry",
+    "RegistryError",
+    "Relay",
+    "Run",
+    "RunStore",
+    "StaleStateError",
+    "VersionRow",
+    "create_schema",
+    "kafka_sender",
+    "open_engine",
+    "schema_problem",
+]

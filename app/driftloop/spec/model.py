@@ -1,0 +1,213 @@
+"""The model spec: types, defaults and the checks that need more than one key.
+
+Durations are texts in YAML (``"36h"``); the ``*_ms`` properties give them in milliseconds.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from driftloop.events.time import parse_duration_ms
+
+__all__ = [
+    "AlertRules",
+    "DriftMethod",
+    "DriftRules",
+    "FeatureSpec",
+    "GateSpec",
+    "ModelSpec",
+    "PerformanceRule",
+    "PerformanceRules",
+    "PolicySpec",
+    "Task",
+    "TrainingSpec",
+    "TriggerSpec",
+]
+
+Task = Literal["binary", "multiclass", "regression"]
+FeatureKind = Literal["numeric", "categorical"]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+Duration = Annotated[str, Meta(min_length=2)]
+
+NumericMethodName = Literal["ks", "psi", "jensen_shannon", "wasserstein"]
+CategoricalMethodName = Literal["chi_square", "psi", "jensen_shannon"]
+
+
+class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One feature: ``numeric`` (numbers, booleans) or ``categorical`` (strings, integers, booleans)."""
+
+    kind: FeatureKind
+    required: bool = False
+
+
+class DriftMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A statistic and the effect size from which on it counts. ``threshold`` null: reported, never decides."""
+
+    method: Literal["ks", "psi", "jensen_shannon", "wasserstein", "chi_square"]
+    threshold: float | None = None
+
+
+def _numeric_default() -> list[DriftMethod]:
+    return [
+        DriftMethod(method="wasserstein", threshold=0.25),
+        DriftMethod(method="ks"),
+        DriftMethod(method="psi"),
+        DriftMethod(method="jensen_shannon"),
+    ]
+
+
+def _categorical_default() -> list[DriftMethod]:
+    return [
+        DriftMethod(method="jensen_shannon", threshold=0.1),
+        DriftMethod(method="psi"),
+        DriftMethod(method="chi_square"),
+    ]
+
+
+class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How features are judged. A feature drifts if a method's threshold is exceeded *and* the companion test
+    (two-sample KS for numeric, two-sample chi-square for categorical), corrected over the window's features, is
+    significant. ``missing`` and ``unseen`` bound the change of the missing rate and the rate of unseen categories."""
+
+    significance: Fraction = 0.001
+    correction: Literal["benjamini-hochberg", "bonferroni", "none"] = "benjamini-hochberg"
+    numeric: list[DriftMethod] = field(default_factory=_numeric_default)
+    categorical: list[DriftMethod] = field(default_factory=_categorical_default)
+    missing: Fraction = 0.1
+    unseen: Fraction = 0.05
+    share_of_features: Fraction = 0.3
+
+
+class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bound on a realised metric over the last ``windows`` windows merged: worse than the reference by ``drop``
+    (absolute, or relative to the reference's value). It counts only if the interval excludes the reference."""
+
+    metric: str
+    drop: float
+    relative: bool = False
+    windows: PositiveInt = 1
+    confidence: Fraction = 0.95
+
+
+class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which rules decide. All metrics of the task are always reported."""
+
+    rules: list[PerformanceRule] = field(default_factory=list)
+    decision_threshold: Fraction = 0.5
+
+
+class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hysteresis: open after ``open_after`` bad windows out of the last ``open_within``, resolve after
+    ``resolve_after`` good ones in a row."""
+
+    open_after: PositiveInt = 1
+    open_within: PositiveInt = 1
+    resolve_after: PositiveInt = 2
+
+
+class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
+    ``share`` of the judged features drift in ``consecutive`` windows), ``schedule`` (``every`` so long)."""
+
+    on: Literal["performance", "drift", "schedule"]
+    consecutive: PositiveInt = 1
+    share: Fraction = 0.3
+    every: Duration | None = None
+
+    @property
+    def every_ms(self) -> int | None:
+        return None if self.every is None else parse_duration_ms(self.every)
+
+
+class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to retrain, and what holds it back."""
+
+    triggers: list[TriggerSpec] = field(default_factory=list)
+    cooldown: Duration = "7d"
+    minimum_labeled_rows: PositiveInt = 500
+
+    @property
+    def cooldown_ms(self) -> int:
+        return parse_duration_ms(self.cooldown)
+
+
+class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to train and on what: ``last`` so long before the command's window end; the last ``holdout`` share of the
+    rows, later in time than the rest, is kept for the gates."""
+
+    estimator: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    last: Duration = "60d"
+    holdout: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.2
+    minimum_rows: PositiveInt = 500
+    refit_on_all: bool = True
+    time_limit: Duration = "10m"
+
+    @property
+    def last_ms(self) -> int:
+        return parse_duration_ms(self.last)
+
+    @property
+    def time_limit_ms(self) -> int:
+        return parse_duration_ms(self.time_limit)
+
+
+class GateSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One gate. ``metric``: challenger against champion on the holdout, by ``superiority`` (interval above ``margin``),
+    ``non_inferiority`` (interval above ``-margin``) or ``better`` (the point estimate is above ``margin``). ``sanity``:
+    not constant, no NaN, in range. ``loadable``: the artifact loads and predicts the same."""
+
+    gate: Literal["metric", "sanity", "loadable"]
+    metric: str | None = None
+    mode: Literal["superiority", "non_inferiority", "better"] = "non_inferiority"
+    margin: float = 0.0
+    confidence: Fraction = 0.95
+
+
+def _gates_default() -> list[GateSpec]:
+    return [GateSpec(gate="sanity"), GateSpec(gate="loadable"), GateSpec(gate="metric", margin=0.01)]
+
+
+class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """Everything that driftloop is told about one model."""
+
+    model: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    task: Task
+    features: Annotated[dict[str, FeatureSpec], Meta(min_length=1)]
+    classes: list[str] = field(default_factory=list)
+    description: str = ""
+    window: Duration = "1d"
+    label_horizon: Duration = "7d"
+    allowed_lateness: Duration = "1h"
+    late_retention: Duration = "0s"
+    minimum_rows: PositiveInt = 100
+    segments: list[str] = field(default_factory=list)
+    drift: DriftRules = field(default_factory=DriftRules)
+    performance: PerformanceRules = field(default_factory=PerformanceRules)
+    alerts: AlertRules = field(default_factory=AlertRules)
+    policy: PolicySpec = field(default_factory=PolicySpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    gates: list[GateSpec] = field(default_factory=_gates_default)
+    promotion: Literal["automatic", "manual"] = "automatic"
+
+    @cached_property
+    def window_ms(self) -> int:
+        return parse_duration_ms(self.window)
+
+    @cached_property
+    def label_horizon_ms(self) -> int:
+        return parse_duration_ms(self.label_horizon)
+
+    @cached_property
+    def allowed_lateness_ms(self) -> int:
+        return parse_duration_ms(self.allowed_lateness)
+
+    @cached_property
+    def late_retention_ms(self) -> int:
+        """How long after the horizon a label may still come, be joined for training, and restate a report."""
+        return parse_duration_ms(self.late_retention)

@@ -1,0 +1,1 @@
+"""The live shells: Faust apps around the pure cores of monitor and assessor, and recovery from the logs."""

@@ -1,0 +1,127 @@
+"""The Faust apps of the worker: one for monitors, one for assessors, each a consumer group of its own."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import faust
+import structlog
+from faust.types import TP
+
+from driftloop.events.batch import RecordBatch
+from driftloop.settings import Settings
+from driftloop.streaming.batches import RECORDS_CODEC, batch_of, batch_scheduler
+
+__all__ = ["EXIT_FATAL", "PartitionService", "build_app"]
+
+log = structlog.get_logger(__name__)
+
+#: Exit code of a process that ended itself because it could neither go on nor skip what it was handling.
+EXIT_FATAL = 70
+
+
+class PartitionService(Protocol):
+    """What an app drives: partitions come and go, batches come in."""
+
+    async def assign(self, partitions: Iterable[int]) -> None: ...
+
+    async def revoke(self, partitions: Iterable[int]) -> None: ...
+
+    async def take(self, batch: RecordBatch) -> None: ...
+
+
+def build_app(
+    settings: Settings,
+    role: str,
+    topics: list[str],
+    service: PartitionService,
+    *,
+    web_port: int,
+    timers: dict[float, Callable[[], Awaitable[None]]] | None = None,
+) -> faust.App:
+    """A Faust app that reads ``topics`` in record batches and hands them to the service, one at a time, in order.
+
+    ``timers``: seconds to coroutine function.
+    """
+    app = faust.App(
+        f"{settings.app_id}-{role}",
+        broker=";".join(f"kafka://{server}" for server in settings.bootstrap.split(",")),
+        broker_credentials=_credentials(settings),
+        broker_max_poll_records=settings.batch_records * 4,
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
+        broker_heartbeat_interval=max(1.0, settings.session_timeout_ms / 10_000),
+        broker_commit_interval=2.0,
+        ConsumerScheduler=batch_scheduler(settings.batch_records),
+        consumer_auto_offset_reset="earliest",
+        datadir=str(settings.data_dir / f"faust-{role}-{web_port}"),
+        store="memory://",
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        web_port=web_port,
+        web_bind=settings.web_host,
+        web_host=settings.web_host,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=16,
+    )
+    channel = app.topic(*topics, key_serializer="raw", value_serializer=RECORDS_CODEC)
+
+    async def consume(stream: Any) -> None:
+        async for event in stream.events():
+            message = event.message
+            await _or_die(service.take(batch_of(message.topic, message.partition, message.value)), role)
+
+    app.agent(channel, name=role)(consume)
+
+    async def assigned(_: Any, assigned: set[TP], **__: Any) -> None:
+        await _or_die(service.assign(_partitions(assigned, topics[0])), role)
+
+    async def revoked(_: Any, revoked: set[TP], **__: Any) -> None:
+        await _or_die(service.revoke(_partitions(revoked, topics[0])), role)
+
+    app.on_partitions_assigned.connect(assigned, weak=False)
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    for seconds, action in (timers or {}).items():
+        app.timer(seconds, name=f"{role}-{seconds}")(_timer(action, role))
+    return app
+
+
+def _partitions(tps: set[TP], topic: str) -> list[int]:
+    return sorted(tp.partition for tp in tps if tp.topic == topic)
+
+
+def _timer(action: Callable[[], Awaitable[None]], role: str) -> Callable[[], Awaitable[None]]:
+    async def tick() -> None:  # without parameters: Faust hands the app to timers that have one
+        await _or_die(action(), role)
+
+    return tick
+
+
+async def _or_die(work: Awaitable[None], role: str) -> None:
+    """An agent that raises would lose what it was handling: Faust counts it as done and commits its offset. So the
+    process ends at once, without committing, and the next one does the work again."""
+    try:
+        await work
+    except Exception:
+        log.critical("cannot go on, ending the process without committing", role=role, exc_info=True)
+        os._exit(EXIT_FATAL)
+
+
+def _credentials(settings: Settings) -> Any:
+    context = ssl.create_default_context(cafile=str(settings.ssl_ca_file)) if settings.ssl_ca_file else None
+    if settings.security_protocol == "SSL":
+        return faust.SSLCredentials(context=context or ssl.create_default_context())
+    if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
+        if settings.security_protocol == "SASL_SSL":
+            context = context or ssl.create_default_context()
+        return faust.SASLCredentials(
+            username=settings.sasl_username,
+            password=settings.sasl_password.get_secret_value(),
+            mechanism=settings.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None

@@ -1,0 +1,174 @@
+"""The live assessor: partials into the core of each model partition, what follows into one database transaction.
+
+Reports, alerts, commands and the state after them are committed together with the outbox; the relay publishes the
+outbox. Kafka's committed offsets are only where delivery starts: the database says from where the open windows can be
+put together again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from driftloop.events.batch import RecordBatch
+from driftloop.events.messages import PartialMessage
+from driftloop.judging.assessor import Advance, Assessor, Lookups
+from driftloop.kafka.config import client_config
+from driftloop.kafka.log_reader import read_batches
+from driftloop.registry import AssessmentStore, Committed, Relay, StaleStateError
+from driftloop.settings import Settings
+from driftloop.spec.model import ModelSpec
+from driftloop.streaming.catalog import RegistryCatalog
+from driftloop.streaming.models_view import ModelsView
+from driftloop.streaming.placement import model_partition
+
+__all__ = ["AssessorService"]
+
+log = structlog.get_logger(__name__)
+_decode = msgspec.json.Decoder(PartialMessage).decode
+
+_DATABASE_PATIENCE_S = 60.0
+
+
+class AssessorService:
+    """Model partitions of one worker. Not thread-safe: one asyncio loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        specs: Mapping[str, ModelSpec],
+        catalog: RegistryCatalog,
+        store: AssessmentStore,
+        relay: Relay,
+        view: ModelsView,
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.topics.window_partials
+        self._specs = specs
+        self._catalog = catalog
+        self._store = store
+        self._relay = relay
+        self._view = view
+        self._assessors: dict[int, Assessor] = {}
+        self._warned: set[str] = set()
+        self._lock = asyncio.Lock()
+
+    @property
+    def partitions(self) -> list[int]:
+        """Model partitions whose state is there."""
+        return sorted(self._assessors)
+
+    async def assign(self, partitions: Iterable[int]) -> None:
+        """Load states, and prepare to read again what the open windows need."""
+        async with self._lock:
+            for partition in partitions:
+                if partition not in self._assessors:
+                    self._assessors[partition] = await asyncio.to_thread(self._recover, partition)
+                    log.info("model partition ready", partition=partition)
+                    await self._advance(partition)
+            await asyncio.to_thread(self._view.take_over, self._models())
+
+    def _models(self) -> list[str]:
+        """Models whose windows are judged here."""
+        partitions = self._settings.model_partitions
+        return [model for model in self._specs if model_partition(model, partitions) in self._assessors]
+
+    def _recover(self, partition: int) -> Assessor:
+        start = self._store.restart_offset(partition) or 0
+        assessor = Assessor(
+            self._specs,
+            self._settings.source_partitions,
+            Lookups(self._catalog.known_profile, self._store.load_state, self._store.final_report),
+            start_offset=start,
+            progress=self._store.load_state(_progress_key(partition)),
+        )
+        for batch in read_batches(client_config(self._settings), self._topic, partition, start):
+            assessor.take(_messages(batch))
+        return assessor
+
+    async def revoke(self, partitions: Iterable[int]) -> None:
+        """Forget partitions; nothing is lost, since everything that was judged is committed."""
+        async with self._lock:
+            for partition in partitions:
+                self._assessors.pop(partition, None)
+            self._view.keep(self._models())
+
+    async def take(self, batch: RecordBatch) -> None:
+        """One batch of partials: judge what has become final and commit it."""
+        if batch.partition not in self._assessors:
+            await self.assign([batch.partition])
+        async with self._lock:
+            assessor = self._assessors.get(batch.partition)
+            if assessor is None:
+                return
+            assessor.take(_messages(batch))
+            await self._advance(batch.partition)
+        await self.relay()
+
+    async def _advance(self, partition: int) -> None:
+        assessor = self._assessors[partition]
+        self._warn_about(assessor)
+        try:
+            await self._commit(partition, assessor)
+        except StaleStateError as error:
+            # Another assessor has the partition: what it committed is read from the database if it comes back.
+            log.warning("state of another assessor found", partition=partition, reason=str(error))
+            del self._assessors[partition]
+
+    async def _commit(self, partition: int, assessor: Assessor) -> None:
+        advance = assessor.advance()
+        if advance:
+            committed = await asyncio.to_thread(self._write, partition, advance)
+            self._view.show(committed)
+
+    def _write(self, partition: int, advance: Advance) -> Committed:
+        judged = advance.judged
+        deadline_s = time.monotonic() + _DATABASE_PATIENCE_S
+        while True:
+            try:
+                return self._store.commit(
+                    partition=partition,
+                    restart_offset=advance.restart_offset,
+                    states={**advance.states, _progress_key(partition): advance.progress},
+                    reports=judged.reports,
+                    alerts=judged.alerts,
+                    decisions=judged.decisions,
+                    commands=judged.commands,
+                )
+            except OperationalError as error:
+                if time.monotonic() > deadline_s:
+                    raise
+                log.warning("the database does not answer, trying again", reason=str(error.orig))
+                time.sleep(1.0)
+
+    async def tick(self) -> None:
+        """For a timer: publish what the outbox holds, and show what became of models."""
+        await self.relay()
+        await asyncio.to_thread(self._view.refresh)
+
+    async def relay(self) -> None:
+        """Publish what the outbox holds."""
+        await asyncio.to_thread(self._relay.publish_pending)
+
+    def _warn_about(self, assessor: Assessor) -> None:
+        for model_id in assessor.foreign_models - self._warned:
+            self._warned.add(model_id)
+            log.warning(
+                "statistics of a model without a spec are ignored", model=model_id, specs=str(self._settings.specs)
+            )
+
+
+def _progress_key(partition: int) -> str:
+    return f"@progress/{partition}"
+
+
+def _messages(batch: RecordBatch) -> list[tuple[int, Any]]:
+    return [
+        (offset, _decode(value)) for offset, value in zip(batch.offsets, batch.values, strict=True) if value is not None
+    ]

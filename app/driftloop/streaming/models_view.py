@@ -1,0 +1,80 @@
+"""What an assessor process shows of the models it owns: reports, alerts, commands, versions, aliases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import msgspec
+
+from driftloop.events.messages import ModelEvent
+from driftloop.kafka.config import client_config
+from driftloop.kafka.tail_reader import TailReader
+from driftloop.observability.metrics import Metrics
+from driftloop.registry import AssessmentStore, Committed, Registry
+from driftloop.settings import Settings
+
+__all__ = ["ModelsView"]
+
+_decode = msgspec.json.Decoder(ModelEvent).decode
+
+
+class ModelsView:
+    """Keeps metrics in step with the database and the model events, for the models that this process owns alone, so
+    that sums over processes are right."""
+
+    def __init__(self, settings: Settings, registry: Registry, store: AssessmentStore, metrics: Metrics) -> None:
+        self._registry = registry
+        self._store = store
+        self._metrics = metrics
+        self._settings = settings
+        self._tail: TailReader | None = None
+        self._models: set[str] = set()
+        self._seen: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def take_over(self, models: Iterable[str]) -> None:
+        """Show the present state of models that are new here."""
+        with self._lock:
+            for model_id in set(models) - self._models:
+                self._models.add(model_id)
+                self._metrics.set_open_alerts(model_id, self._store.open_alerts(model_id))
+                self._show_aliases(model_id)
+
+    def keep(self, models: Iterable[str]) -> None:
+        """Only these models are still owned."""
+        with self._lock:
+            for model_id in self._models - set(models):
+                self._models.discard(model_id)
+                self._metrics.forget_model(model_id)
+
+    def show(self, committed: Committed) -> None:
+        """What one commit brought."""
+        for report in committed.reports:
+            self._metrics.observe_report(report)
+        for alert in committed.alerts:
+            self._metrics.observe_alert(alert)
+        for command in committed.commands:
+            self._metrics.observe_command(command)
+
+    def refresh(self) -> None:
+        """Take in model events that have come since."""
+        with self._lock:
+            if self._tail is None:
+                topics = [self._settings.topics.model_events]
+                self._tail = TailReader(client_config(self._settings), topics, "end")
+            for record in self._tail.poll(0.0):
+                if record.value is None:
+                    continue
+                event = _decode(record.value)
+                if event.model_id in self._models and event.event_id not in self._seen:
+                    self._seen[event.event_id] = None
+                    if len(self._seen) > 10_000:
+                        del self._seen[next(iter(self._seen))]
+                    self._metrics.observe_model_event(event)
+                    self._show_aliases(event.model_id)
+
+    def _show_aliases(self, model_id: str) -> None:
+        champion, challenger = self._registry.champion(model_id), self._registry.challenger(model_id)
+        self._metrics.set_alias(model_id, "champion", champion.version if champion else None)
+        self._metrics.set_alias(model_id, "challenger", challenger.version if challenger else None)

@@ -1,0 +1,244 @@
+"""The live monitor: record batches into the core of each source partition, what comes out to Kafka.
+
+A batch is decoded, joined and counted by the core; labeled rows and dead letters are produced at once; every
+``publish_interval_ms`` changed partials are produced, everything is flushed, and only then progress says so. Whatever
+happened after the last progress is done again after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from driftloop.events.batch import RecordBatch
+from driftloop.events.messages import SourceProgress
+from driftloop.kafka.config import ClientConfig, client_config
+from driftloop.kafka.dead_letters import dead_letter
+from driftloop.kafka.log_reader import read_batches
+from driftloop.kafka.producer import Producer
+from driftloop.monitoring.catalog import Catalog
+from driftloop.monitoring.intake import Limits
+from driftloop.monitoring.outputs import MonitorOutputs
+from driftloop.monitoring.source import SourceMonitor
+from driftloop.observability.metrics import Metrics
+from driftloop.settings import Settings
+from driftloop.streaming.placement import model_partition
+from driftloop.streaming.recovery import latest_progress, rebuild
+
+__all__ = ["MonitorService"]
+
+log = structlog.get_logger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass
+class _Source:
+    """One assigned source partition."""
+
+    monitor: SourceMonitor
+    published: SourceProgress | None = None
+    predictions_seen_s: float = field(default_factory=time.monotonic)
+    labels_seen_s: float = field(default_factory=time.monotonic)
+
+
+class MonitorService:
+    """Source partitions of one worker. Not thread-safe: one asyncio loop."""
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, producer: Producer, metrics: Metrics, worker_id: str
+    ) -> None:
+        self._settings = settings
+        self._topics = settings.topics
+        self._config: ClientConfig = client_config(settings)
+        self._catalog = catalog
+        self._producer = producer
+        self._metrics = metrics
+        self._worker_id = worker_id
+        self._limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+        self._sources: dict[int, _Source] = {}
+        self._lock = asyncio.Lock()
+        self._last_publish_s = 0.0
+
+    def show_lag(self, end_offset: Callable[[str, int], int | None]) -> None:
+        """Export how many records wait; ``end_offset`` tells a partition's end as known from the last fetch."""
+        for partition, source in self._sources.items():
+            monitor = source.monitor
+            for topic, offset in (
+                (self._topics.predictions, monitor.predictions_offset),
+                (self._topics.labels, monitor.labels_offset),
+            ):
+                end = end_offset(topic, partition)
+                if end is not None:
+                    self._metrics.progress(topic, partition, lag=end - offset)
+
+    @property
+    def partitions(self) -> list[int]:
+        """Source partitions whose state is there."""
+        return sorted(self._sources)
+
+    # -- partitions come and go ----------------------------------------------------------------------------------
+
+    async def assign(self, partitions: Iterable[int]) -> None:
+        """Rebuild the state of partitions that are new here."""
+        async with self._lock:
+            new = [partition for partition in partitions if partition not in self._sources]
+            if not new:
+                return
+            started_s = time.monotonic()
+            progress = await asyncio.to_thread(latest_progress, self._config, self._topics.monitor_progress)
+            for partition in new:
+                self._sources[partition] = await asyncio.to_thread(self._recover, partition, progress.get(partition))
+            log.info("partitions ready", partitions=new, seconds=round(time.monotonic() - started_s, 2))
+
+    def _recover(self, partition: int, progress: SourceProgress | None) -> _Source:
+        monitor = SourceMonitor(
+            partition,
+            self._catalog,
+            self._limits,
+            predictions_topic=self._topics.predictions,
+            labels_topic=self._topics.labels,
+            restart=progress,
+        )
+        for problem in rebuild(monitor, self._config, self._topics.predictions, self._topics.labels):
+            log.error("recovery is incomplete", problem=problem)
+        return _Source(monitor, progress)
+
+    async def revoke(self, partitions: Iterable[int]) -> None:
+        """Publish what the partitions have, and forget them: another worker goes on from there."""
+        async with self._lock:
+            gone = [partition for partition in partitions if partition in self._sources]
+            if gone:
+                await self._publish(gone)
+            for partition in gone:
+                del self._sources[partition]
+                for topic in (self._topics.predictions, self._topics.labels):
+                    self._metrics.forget_partition(topic, partition)
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    async def take(self, batch: RecordBatch) -> None:
+        """One batch from the stream. Returns when it is in the state; publishing follows on its interval."""
+        if batch.partition not in self._sources:
+            await self.assign([batch.partition])
+        async with self._lock:
+            source = self._sources[batch.partition]
+            await self._fill_gap(source.monitor, batch)
+            started_s = time.perf_counter()
+            self._take(source, batch)
+            self._metrics.batch(batch.topic, len(batch), time.perf_counter() - started_s)
+            if time.monotonic() - self._last_publish_s >= self._settings.publish_interval_ms / 1000:
+                await self._publish(self._sources)
+
+    def _take(self, source: _Source, batch: RecordBatch) -> None:
+        if batch.topic == self._topics.predictions:
+            source.monitor.take_predictions(batch)
+            source.predictions_seen_s = time.monotonic()
+        else:
+            source.monitor.take_labels(batch)
+            source.labels_seen_s = time.monotonic()
+        self._emit(source.monitor.drain(), batch.topic)
+
+    async def _fill_gap(self, monitor: SourceMonitor, batch: RecordBatch) -> None:
+        """Faust delivers from its committed offset, which may be ahead of what the state was rebuilt from."""
+        is_predictions = batch.topic == self._topics.predictions
+        have = monitor.predictions_offset if is_predictions else monitor.labels_offset
+        if batch.offsets[0] <= have:
+            return
+        for missing in await asyncio.to_thread(
+            lambda: list(read_batches(self._config, batch.topic, batch.partition, have, batch.offsets[0]))
+        ):
+            self._take(self._sources[batch.partition], missing)
+
+    def _emit(self, outputs: MonitorOutputs, topic: str) -> None:
+        for key, value in outputs.labeled:
+            self._producer.produce(self._topics.labeled, value, key)
+        for letter in outputs.dead_letters:
+            key_bytes, value_bytes, headers = dead_letter(
+                topic=letter.topic,
+                partition=letter.partition,
+                offset=letter.offset,
+                key=letter.key,
+                value=letter.value,
+                headers=letter.headers,
+                code=letter.code,
+                message=letter.message,
+                stage="monitor",
+            )
+            self._producer.produce(self._topics.dead_letters, value_bytes, key_bytes, headers=headers)
+            self._metrics.dead_letter(letter.code)
+        for model_id, count in outputs.predictions.items():
+            self._metrics.predictions(model_id, count)
+        for model_id, count in outputs.labels.items():
+            self._metrics.labels(model_id, count)
+        for model_id, delays_ms in outputs.delays_ms.items():
+            self._metrics.joined(model_id, delays_ms)
+        for model_id, count in outputs.late.items():
+            self._metrics.late(model_id, topic, count)
+        for model_id, count in outputs.duplicates.items():
+            self._metrics.duplicates(model_id, topic, count)
+
+    # -- publishing ----------------------------------------------------------------------------------------------
+
+    async def publish(self) -> None:
+        """Publish what has changed; for a timer, so that quiet partitions speak too."""
+        async with self._lock:
+            await self._publish(self._sources)
+
+    async def _publish(self, partitions: Iterable[int]) -> None:
+        self._last_publish_s = time.monotonic()
+        spoken: list[SourceProgress] = []
+        for partition in list(partitions):
+            source = self._sources[partition]
+            progress = self._progress(source)
+            if progress == source.published:
+                continue
+            for partial in source.monitor.take_partials():
+                key = "|".join(
+                    (
+                        partial.model_id,
+                        partial.model_version,
+                        partial.kind,
+                        str(partial.window_start_ms),
+                        str(partial.window_end_ms),
+                        partial.segment,
+                        "late" if partial.late else "in time",
+                        str(partition),
+                    )
+                )
+                at = model_partition(partial.model_id, self._topics.model_partitions)
+                self._producer.produce(self._topics.window_partials, _encode(partial), key.encode(), at)
+            spoken.append(progress)
+            source.published = progress
+        if not spoken:
+            return
+        for progress in spoken:
+            value, key_bytes = _encode(progress), f"progress|{progress.source_partition}".encode()
+            for at in range(self._topics.model_partitions):
+                self._producer.produce(self._topics.window_partials, value, key_bytes, at)
+        await asyncio.to_thread(self._producer.flush)
+        # Only now, when all that it vouches for is written.
+        for progress in spoken:
+            self._producer.produce(
+                self._topics.monitor_progress, _encode(progress), str(progress.source_partition).encode(), 0
+            )
+            self._show(progress)
+        await asyncio.to_thread(self._producer.flush)
+
+    def _progress(self, source: _Source) -> SourceProgress:
+        now_s, timeout_s = time.monotonic(), self._settings.idle_timeout_ms / 1000
+        return source.monitor.progress(
+            predictions_idle=now_s - source.predictions_seen_s > timeout_s,
+            labels_idle=now_s - source.labels_seen_s > timeout_s,
+            worker_id=self._worker_id,
+        )
+
+    def _show(self, progress: SourceProgress) -> None:
+        partition = progress.source_partition
+        self._metrics.progress(self._topics.predictions, partition, event_time_ms=progress.predictions_max_ms)
+        self._metrics.progress(self._topics.labels, partition, event_time_ms=progress.labels_max_ms)
+        self._metrics.pending(partition, self._sources[partition].monitor.pending_rows)

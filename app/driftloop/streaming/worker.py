@@ -1,0 +1,166 @@
+"""The worker process: monitor, assessor or both, in one loop, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Literal
+
+import faust
+import structlog
+from faust.types import TP
+
+from driftloop.monitoring.outputs import DEAD_LETTER_CODES
+from driftloop.observability.server import Heartbeat, serve
+from driftloop.registry import schema_problem
+from driftloop.settings import Settings
+from driftloop.streaming.app import EXIT_FATAL, build_app
+from driftloop.streaming.assessor import AssessorService
+from driftloop.streaming.models_view import ModelsView
+from driftloop.streaming.monitor import MonitorService
+from driftloop.streaming.runtime import Runtime, open_runtime
+
+__all__ = ["Role", "run_worker"]
+
+log = structlog.get_logger(__name__)
+Role = Literal["all", "monitor", "assessor"]
+
+_STOP_GRACE_S = 15.0
+_HEARTBEAT_S = 60.0
+
+
+def run_worker(settings: Settings, role: Role) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. A second signal ends at once."""
+    return asyncio.run(_Worker(settings, role).run())
+
+
+class _Worker:
+    def __init__(self, settings: Settings, role: Role) -> None:
+        self._settings = settings
+        self._role = role
+        self._stop = asyncio.Event()
+        self._heartbeat = Heartbeat(_HEARTBEAT_S)
+        self._monitor: MonitorService | None = None
+        self._assessor: AssessorService | None = None
+        self._monitor_app: faust.App | None = None
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        runtime = open_runtime(self._settings)
+        runtime.metrics.declare(runtime.specs, DEAD_LETTER_CODES)
+        apps = self._apps(runtime)
+        server = None
+        if self._settings.metrics_port:
+            server = serve(
+                runtime.metrics.registry,
+                self._settings.web_host,
+                self._settings.metrics_port,
+                self._checks(runtime),
+                liveness={"event loop": self._heartbeat},
+            )
+        await asyncio.gather(*(app.start() for app in apps))
+        log.info("worker started", role=self._role, models=sorted(runtime.specs), bootstrap=self._settings.bootstrap)
+        crashed = await self._wait_until_stopped(apps)
+        code = await self._shut_down(apps) or crashed
+        if server is not None:
+            server.close()
+        runtime.close()
+        log.info("worker stopped", exit_code=code)
+        # Threads of clients whose broker is gone would keep the process alive.
+        os._exit(code)
+
+    def _apps(self, runtime: Runtime) -> list[faust.App]:
+        settings, topics = self._settings, self._settings.topics
+        apps = []
+        if self._role in ("all", "monitor"):
+            self._monitor = MonitorService(
+                settings, runtime.catalog, runtime.producer, runtime.metrics, runtime.worker_id
+            )
+            interval_s = max(0.05, settings.publish_interval_ms / 1000)
+            self._monitor_app = build_app(
+                settings,
+                "monitor",
+                [topics.predictions, topics.labels],
+                self._monitor,
+                web_port=settings.web_port,
+                timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._beat},
+            )
+            apps.append(self._monitor_app)
+        if self._role in ("all", "assessor"):
+            self._assessor = AssessorService(
+                settings,
+                runtime.specs,
+                runtime.catalog,
+                runtime.assessments,
+                runtime.relay,
+                ModelsView(settings, runtime.registry, runtime.assessments, runtime.metrics),
+            )
+            apps.append(
+                build_app(
+                    settings,
+                    "assessor",
+                    [topics.window_partials],
+                    self._assessor,
+                    web_port=settings.web_port + 1,
+                    timers={2.0: self._assessor.tick, 1.1: self._beat},
+                )
+            )
+        return apps
+
+    async def _beat(self) -> None:
+        self._heartbeat.beat()
+        if self._monitor is not None:
+            self._monitor.show_lag(self._end_offset)
+
+    def _end_offset(self, topic: str, partition: int) -> int | None:
+        end = self._monitor_app.consumer.highwater(TP(topic, partition)) if self._monitor_app else None
+        return None if end is None else int(end)
+
+    def _checks(self, runtime: Runtime) -> dict[str, Callable[[], str | None]]:
+        def partitions() -> str | None:
+            services = [service for service in (self._monitor, self._assessor) if service is not None]
+            if any(service.partitions for service in services):
+                return None
+            return "no partitions are assigned and ready yet"
+
+        return {"partitions": partitions, "database": lambda: schema_problem(runtime.engine)}
+
+    async def _wait_until_stopped(self, apps: list[faust.App]) -> int:
+        """Returns 0 when told to stop, or the exit code of a Faust app that has crashed."""
+        while not self._stop.is_set():
+            if any(app.crashed for app in apps):
+                log.critical("a Faust app has crashed, ending the process")
+                return EXIT_FATAL
+            try:
+                async with asyncio.timeout(0.5):
+                    await self._stop.wait()
+            except TimeoutError:
+                continue
+        return 0
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            os._exit(EXIT_FATAL)
+        self._stop.set()
+
+    async def _shut_down(self, apps: list[faust.App]) -> int:
+        """Hand in what is there and leave the groups; a broker that is gone is not waited for longer than the grace."""
+        try:
+            async with asyncio.timeout(_STOP_GRACE_S):
+                for app in apps:
+                    await app.stop()
+                if self._monitor is not None:
+                    await self._monitor.revoke(self._monitor.partitions)
+                if self._assessor is not None:
+                    await self._assessor.relay()
+        except TimeoutError:
+            log.warning("the broker did not answer within the grace period; what was not published will be done again")
+            return 1
+        except Exception:
+            log.warning("stopping was not clean; what was not published will be done again", exc_info=True)
+            return 1
+        return 0

@@ -1,0 +1,1 @@
+"""From labeled predictions to a new model version: data set, estimator, gates, artifact, worker."""

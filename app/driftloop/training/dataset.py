@@ -1,0 +1,231 @@
+"""Training sets: labeled predictions of one model and a stretch of event time, cut from the log and kept as Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from driftloop.events.messages import Labeled
+from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
+from driftloop.spec.model import ModelSpec
+from driftloop.training.estimators import feature_frame
+
+__all__ = ["OffsetRange", "SplitError", "TrainingManifest", "TrainingSet", "cut", "from_frame"]
+
+_LABEL, _SAID, _TIME, _ID, _VERSION = "@label", "@prediction", "@predicted_at_ms", "@prediction_id", "@model_version"
+
+
+class SplitError(ValueError):
+    """The rows cannot be split into an earlier and a later part."""
+
+
+class OffsetRange(Struct, frozen=True, kw_only=True, order=True):
+    """What was read of one partition: offsets ``first`` inclusive to ``end`` exclusive."""
+
+    partition: int
+    first: int
+    end: int
+
+
+class TrainingManifest(Struct, frozen=True, kw_only=True):
+    """Where a training set comes from and what is in it. Times in event-time milliseconds, [``from_ms``, ``to_ms``).
+
+    ``superseded`` rows lost to a correction or were copies; ``unreadable`` ones do not fit the model's spec any more.
+    """
+
+    model_id: str
+    topic: str
+    sources: list[OffsetRange]
+    from_ms: int
+    to_ms: int
+    rows: int
+    superseded: int
+    unreadable: int
+    first_predicted_ms: int
+    last_predicted_ms: int
+    columns: list[str]
+    sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """n rows, sorted by (predicted_at_ms, id).
+
+    ``frame``: the features, as :func:`~driftloop.training.estimators.feature_frame` gives them. ``labels`` (n,): int64
+    0 or 1, int64 class index, or float64. ``said``: what the model of ``versions`` (n, object) predicted live, float64
+    (n,) or (n, k), NaN where unknown. ``predicted_at_ms`` (n,) int64. ``ids`` (n, object).
+    """
+
+    frame: pd.DataFrame
+    labels: NDArray[Any]
+    predicted_at_ms: NDArray[np.int64]
+    said: NDArray[np.float64]
+    versions: NDArray[np.object_]
+    ids: NDArray[np.object_]
+    superseded: int = 0
+    unreadable: int = 0
+    sources: Sequence[OffsetRange] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, chosen: slice) -> TrainingSet:
+        """A stretch of the rows."""
+        return TrainingSet(
+            frame=self.frame.iloc[chosen].reset_index(drop=True),
+            labels=self.labels[chosen],
+            predicted_at_ms=self.predicted_at_ms[chosen],
+            said=self.said[chosen],
+            versions=self.versions[chosen],
+            ids=self.ids[chosen],
+            sources=self.sources,
+        )
+
+    def split(self, holdout: float) -> tuple[TrainingSet, TrainingSet]:
+        """The earlier rows, and about the last ``holdout`` share of them: strictly later in event time.
+
+        Raises :class:`SplitError` if either part would be empty.
+        """
+        boundary = round(len(self) * (1.0 - holdout))
+        if 0 < boundary < len(self):
+            # Rows of one instant stay together, in the later part.
+            boundary = int(np.searchsorted(self.predicted_at_ms, self.predicted_at_ms[boundary], side="left"))
+        if not 0 < boundary < len(self):
+            raise SplitError(f"{len(self):,} rows cannot be split into earlier ones and the last {holdout:.0%}")
+        return self.rows(slice(0, boundary)), self.rows(slice(boundary, None))
+
+    def manifest(self, spec: ModelSpec, *, topic: str, from_ms: int, to_ms: int, sha256: str = "") -> TrainingManifest:
+        """The record that is kept beside the Parquet file of this digest."""
+        return TrainingManifest(
+            model_id=spec.model,
+            topic=topic,
+            sources=sorted(self.sources),
+            from_ms=from_ms,
+            to_ms=to_ms,
+            rows=len(self),
+            superseded=self.superseded,
+            unreadable=self.unreadable,
+            first_predicted_ms=int(self.predicted_at_ms[0]) if len(self) else from_ms,
+            last_predicted_ms=int(self.predicted_at_ms[-1]) if len(self) else from_ms,
+            columns=list(self.frame.columns),
+            sha256=sha256,
+        )
+
+    def to_parquet(self) -> bytes:
+        """One Parquet file; the same rows give the same bytes with the same pyarrow."""
+        columns: dict[str, Any] = {
+            _ID: pa.array(self.ids.tolist(), pa.string()),
+            _TIME: pa.array(self.predicted_at_ms, pa.int64()),
+            _VERSION: pa.array(self.versions.tolist(), pa.string()),
+            _LABEL: pa.array(self.labels),
+            _SAID: pa.array(self.said.tolist(), pa.list_(pa.float64()) if self.said.ndim == 2 else pa.float64()),
+        }
+        for name in self.frame.columns:
+            values = self.frame[name]
+            texts = values.dtype == object
+            columns[name] = (
+                pa.array(values.tolist(), pa.string()) if texts else pa.array(values.to_numpy(), pa.float64())
+            )
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer, compression="zstd")
+        return buffer.getvalue()
+
+    @classmethod
+    def from_parquet(cls, spec: ModelSpec, data: bytes) -> TrainingSet:
+        """From :meth:`to_parquet`. Raises ``KeyError`` if a feature of the spec is not in the file."""
+        table = pq.read_table(io.BytesIO(data))
+        said = np.array(table.column(_SAID).to_pylist(), dtype=np.float64)
+        features = {name: table.column(name).to_pylist() for name in spec.features if name in table.column_names}
+        return cls(
+            frame=feature_frame(spec, pd.DataFrame({name: pd.Series(v, dtype=object) for name, v in features.items()})),
+            labels=table.column(_LABEL).to_numpy(),
+            predicted_at_ms=table.column(_TIME).to_numpy().astype(np.int64),
+            said=said.reshape(len(table), len(spec.classes)) if spec.task == "multiclass" else said,
+            versions=np.array(table.column(_VERSION).to_pylist(), dtype=object),
+            ids=np.array(table.column(_ID).to_pylist(), dtype=object),
+        )
+
+
+def cut(
+    rows: Iterable[Labeled], spec: ModelSpec, from_ms: int, to_ms: int, sources: Sequence[OffsetRange] = ()
+) -> TrainingSet:
+    """The training set of the spec's model, of predictions made in [``from_ms``, ``to_ms``).
+
+    ``rows`` may hold anything of ``labeled``, in any order. Of several rows of one prediction the one with the highest
+    (revision, labeled_at_ms) counts. Rows whose features, prediction or label the spec does not allow are left out and
+    counted. The result does not depend on the order of ``rows``.
+    """
+    best: dict[str, Labeled] = {}
+    superseded = 0
+    for row in rows:
+        if row.model_id != spec.model or not from_ms <= row.predicted_at_ms < to_ms:
+            continue
+        known = best.get(row.prediction_id)
+        if known is not None:
+            superseded += 1
+            if _rank(row) <= _rank(known):
+                continue
+        best[row.prediction_id] = row
+    ordered = sorted(best.values(), key=lambda row: (row.predicted_at_ms, row.prediction_id))
+    features, labels, said = FeatureDecoder(spec), LabelDecoder(spec), PredictionDecoder(spec)
+    kept: list[Labeled] = []
+    decoded: list[tuple[Any, float | int, float | tuple[float, ...]]] = []
+    for row in ordered:
+        try:
+            decoded.append((features.decode_row(row.features), labels.decode(row.label), said.decode(row.prediction)))
+        except msgspec.MsgspecError:
+            continue
+        kept.append(row)
+    shape = (len(kept), len(spec.classes)) if spec.task == "multiclass" else (len(kept),)
+    return TrainingSet(
+        frame=feature_frame(spec, features.columns([parts[0] for parts in decoded])),
+        labels=np.array([parts[1] for parts in decoded], dtype=_label_type(spec)),
+        predicted_at_ms=np.array([row.predicted_at_ms for row in kept], dtype=np.int64),
+        said=np.array([parts[2] for parts in decoded], dtype=np.float64).reshape(shape),
+        versions=np.array([row.model_version for row in kept], dtype=object),
+        ids=np.array([row.prediction_id for row in kept], dtype=object),
+        superseded=superseded,
+        unreadable=len(ordered) - len(kept),
+        sources=tuple(sources),
+    )
+
+
+def from_frame(
+    spec: ModelSpec, frame: pd.DataFrame, labels: NDArray[Any], predicted_at_ms: NDArray[np.int64]
+) -> TrainingSet:
+    """A training set from rows that never were on a topic, for a model's first version. Any order."""
+    times = np.asarray(predicted_at_ms, dtype=np.int64)
+    if not len(frame) == len(labels) == len(times):
+        raise ValueError(
+            f"model {spec.model}: {len(frame)} rows of features, {len(labels)} labels and {len(times)} times "
+            "must be equally many"
+        )
+    order = np.argsort(times, kind="stable")
+    shape = (len(times), len(spec.classes)) if spec.task == "multiclass" else (len(times),)
+    return TrainingSet(
+        frame=feature_frame(spec, frame.iloc[order].reset_index(drop=True)),
+        labels=np.asarray(labels)[order].astype(_label_type(spec)),
+        predicted_at_ms=times[order],
+        said=np.full(shape, np.nan),
+        versions=np.full(len(times), "", dtype=object),
+        ids=np.array([f"row-{row}" for row in order], dtype=object),
+    )
+
+
+def _rank(row: Labeled) -> tuple[int, int, int]:
+    # The offset settles which of two labels of the same revision and time counts: the one written later.
+    return row.revision, row.labeled_at_ms, row.label_offset
+
+
+def _label_type(spec: ModelSpec) -> type[np.float64] | type[np.int64]:
+    return np.float64 if spec.task == "regression" else np.int64

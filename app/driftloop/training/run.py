@@ -1,0 +1,203 @@
+"""One retrain command, from the data to the decision. Repeating it after a crash goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from driftloop.events.messages import RetrainCommand
+from driftloop.events.time import format_time
+from driftloop.observability.logs import get_logger
+from driftloop.registry.artifacts import ArtifactRef
+from driftloop.registry.errors import RegistryError
+from driftloop.registry.models import Registry
+from driftloop.registry.rows import CHAMPION, VersionRow
+from driftloop.registry.runs import RunOutcome
+from driftloop.spec.load import spec_digest
+from driftloop.spec.model import ModelSpec
+from driftloop.training.child import ChampionFile, TrainingFailed, TrainingProcesses, train_in_child
+from driftloop.training.dataset import TrainingSet, cut
+from driftloop.training.gates import first_failure, seed_from
+from driftloop.training.labeled_log import LabeledLog
+from driftloop.training.registration import register
+from driftloop.training.train import lineage_of
+
+__all__ = ["ACTOR", "CommandRunner", "Finished"]
+
+log = get_logger(__name__)
+
+ACTOR = "trainer"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    outcome: RunOutcome
+    version: str | None
+    reason: str
+
+
+class CommandRunner:
+    """Carries out retrain commands for the models in ``specs``.
+
+    ``labeled`` reads the topic named ``labeled_topic``; ``folder`` holds the files of running trainings;
+    ``processes`` are those that train; ``cancelled()`` says that the worker is to end.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, ModelSpec],
+        registry: Registry,
+        labeled: LabeledLog,
+        *,
+        labeled_topic: str,
+        folder: Path,
+        processes: TrainingProcesses | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._specs = specs
+        self._registry = registry
+        self._labeled = labeled
+        self._labeled_topic = labeled_topic
+        self._folder = folder
+        self._processes = processes
+        self._cancelled = cancelled
+
+    def run(self, command: RetrainCommand) -> Finished:
+        """Train, judge, register, and promote or reject. The caller holds the lease of the command.
+
+        Whatever the command has already led to, in a run that broke off, is kept and not done again. Raises
+        :class:`~driftloop.training.child.TrainingCancelled`, and what Kafka or the database raise when they are away:
+        then nothing is decided yet.
+        """
+        spec = self._specs.get(command.model_id)
+        if spec is None:
+            known = ", ".join(sorted(self._specs)) or "none"
+            return self.fail(command, f"the trainer has no spec of model {command.model_id!r}; it has {known}")
+        digest = spec_digest(spec)
+        if command.spec_digest and command.spec_digest != digest:
+            log.warning("the spec has changed since the command", model=spec.model, command_id=command.command_id)
+        earlier = self._told_before(command)
+        if earlier is not None:
+            return earlier
+        try:
+            self._registry.ensure_model(spec.model, spec.task, digest)
+            version = self._registry.version_of_command(command.command_id)
+            if version is None:
+                name = self._train(spec, command)
+                version = self._registry.version(spec.model, name)
+                assert version is not None, f"{spec.model} {name} was registered a moment ago"
+            return self._decide(spec, command, version)
+        except (TrainingFailed, RegistryError) as error:
+            return self.fail(command, str(error))
+
+    def fail(self, command: RetrainCommand, reason: str) -> Finished:
+        """The command ends without a version, and says so on model-events."""
+        if any(model.model_id == command.model_id for model in self._registry.models()):
+            self._registry.fail(command.model_id, command.command_id, reason, command.window_end_ms, ACTOR)
+        else:
+            # Without a model in the registry there is nothing that an event could be about.
+            log.error("command for a model that is not registered", model=command.model_id, reason=reason)
+        return Finished("failed", None, reason)
+
+    def _told_before(self, command: RetrainCommand) -> Finished | None:
+        for change in self._registry.history(command.model_id):
+            if change.command_id == command.command_id and change.action == "failed":
+                return Finished("failed", None, change.reason)
+        return None
+
+    def _train(self, spec: ModelSpec, command: RetrainCommand) -> str:
+        """Cut, train, register. Returns the version's name."""
+        data = self._cut(spec, command)
+        parquet = data.to_parquet()
+        stored = self._registry.store.put_bytes(parquet, ".parquet")
+        manifest = data.manifest(
+            spec, topic=self._labeled_topic, from_ms=command.from_ms, to_ms=command.to_ms, sha256=stored.sha256
+        )
+        kept = self._registry.store.put_bytes(msgspec.json.encode(manifest), ".json")
+        champion = self._champion(spec)
+        with _work_folder(self._folder, command.command_id) as folder:
+            trained = train_in_child(
+                spec,
+                parquet,
+                champion,
+                seed=seed_from(command.command_id),
+                folder=Path(folder),
+                processes=self._processes,
+                cancelled=self._cancelled,
+            )
+        dataset = {"uri": stored.uri, "manifest_uri": kept.uri, **msgspec.to_builtins(manifest)}
+        lineage = lineage_of(
+            spec,
+            trained,
+            dataset,
+            command=msgspec.to_builtins(command),
+            compared_with=None if champion is None else champion.version,
+        )
+        return register(
+            self._registry,
+            spec,
+            trained,
+            lineage=lineage,
+            event_time_ms=command.window_end_ms,
+            reason=f"{command.trigger}: {command.reason}",
+            actor=ACTOR,
+            command_id=command.command_id,
+        )
+
+    def _cut(self, spec: ModelSpec, command: RetrainCommand) -> TrainingSet:
+        rows, sources = self._labeled.rows(spec.model, command.from_ms, command.to_ms)
+        data = cut(rows, spec, command.from_ms, command.to_ms, sources)
+        log.info(
+            "training set cut", model=spec.model, rows=len(data), superseded=data.superseded, unreadable=data.unreadable
+        )
+        if len(data) < spec.training.minimum_rows:
+            left_out = f" ({data.unreadable:,} more do not fit the spec)" if data.unreadable else ""
+            raise TrainingFailed(
+                f"only {len(data):,} labeled rows of {format_time(command.from_ms)} to {format_time(command.to_ms)}"
+                f"{left_out}; training.minimum_rows asks for {spec.training.minimum_rows:,}"
+            )
+        return data
+
+    def _champion(self, spec: ModelSpec) -> ChampionFile | None:
+        champion = self._registry.champion(spec.model)
+        if champion is None:
+            return None
+        artifact: ArtifactRef | None = champion.artifact
+        data = None if artifact is None else self._registry.store.read(artifact)
+        return ChampionFile(champion.version, data, champion.trained_to_ms)
+
+    def _decide(self, spec: ModelSpec, command: RetrainCommand, version: VersionRow) -> Finished:
+        """Promote or reject by the gates that were registered with the version."""
+        failed = first_failure(version.gates)
+        if CHAMPION in version.aliases:
+            return Finished("promoted", version.version, "it is the champion already")
+        if failed is not None:
+            reason = f"gate {failed.gate}: {failed.sentence}"
+            self._registry.reject(
+                spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
+            )
+            return Finished("rejected", version.version, reason)
+        judged = [gate.sentence for gate in version.gates if gate.gate.startswith("metric:")]
+        reason = "; ".join(judged) or "all gates passed"
+        if spec.promotion == "manual":
+            return Finished("registered", version.version, f"waits for a person to promote it; {reason}")
+        self._registry.promote(
+            spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
+        )
+        return Finished("promoted", version.version, reason)
+
+
+def _work_folder(parent: Path, command_id: str) -> tempfile.TemporaryDirectory[str]:
+    """A new folder for one attempt. What a killed attempt at the same command left is removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{command_id[:32]}-"
+    for left in parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(dir=parent, prefix=prefix, ignore_cleanup_errors=True)

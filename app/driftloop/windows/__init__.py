@@ -1,0 +1,1 @@
+"""Panes, cohorts and watermarks in event time, and the merging of partials."""

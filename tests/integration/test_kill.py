@@ -1,0 +1,118 @@
+"""A worker that is killed in the middle ends with the same final reports as one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conftest import Broker
+from driftloop.events.messages import Alert, Labeled, RetrainCommand, WindowReport
+from driftloop.kafka.embedded import free_port
+from driftloop.replay.published import read_events, read_published
+from driftloop.replay.verify import compare_alerts, compare_commands, compare_reports
+from driftloop.settings import Settings
+from support import world
+from support.own_settings import own_settings
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+DAYS, PER_DAY = 10, 400
+KILLS = int(os.environ.get("DRIFTLOOP_TEST_KILLS", "2"))
+
+
+@dataclass
+class Told:
+    """What a run has published."""
+
+    reports: dict[str, WindowReport]
+    alerts: dict[str, Alert]
+    commands: dict[str, RetrainCommand]
+    labeled: dict[str, Labeled]
+
+
+def settings_of(broker: Broker, name: str, folder: Path) -> Settings:
+    return own_settings(
+        broker.bootstrap,
+        name,
+        folder,
+        specs=folder / "specs",
+        web_port=free_port(),
+        publish_interval_ms=100,
+        # Small batches, so that a kill falls between many of them.
+        batch_records=50,
+    )
+
+
+def told(settings: Settings) -> Told:
+    published = read_published(settings)
+    labeled: dict[str, Labeled] = {}
+    for row in read_events(settings, settings.topics.labeled, Labeled):
+        known = labeled.get(row.prediction_id)
+        if known is None or (row.revision, row.labeled_at_ms) > (known.revision, known.labeled_at_ms):
+            labeled[row.prediction_id] = row
+    return Told(published.reports, published.alerts, published.commands, labeled)
+
+
+def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chance: random.Random) -> Told:
+    """Publish the history in pieces to a worker; with ``kill_after`` (share of the pieces) SIGKILL it there."""
+    settings = settings_of(broker, name, folder)
+    world.prepare(settings)
+    events = [*world.history(DAYS, PER_DAY, drift_from_day=4), *world.end_of_time(settings, DAYS)]
+    pieces = [events[start : start + 250] for start in range(0, len(events), 250)]
+    worker = world.Process(settings, "worker", log=folder / "worker.log")
+    kill_at = None if kill_after is None else round(kill_after * len(pieces))
+    try:
+        world.wait_for("a first report", lambda: "worker started" in worker.text(), worker)
+        for index, piece in enumerate(pieces):
+            if index == kill_at:
+                # The worker must be in the middle of it: windows reported before the kill, more records just sent.
+                world.wait_for("reports before the kill", lambda: bool(world.final_reports(settings)), worker)
+            world.publish(settings, piece)
+            if index == kill_at:
+                time.sleep(chance.uniform(0, 0.3))
+                worker.kill()
+                reported = len(world.final_reports(settings))
+                print(f"killed with {reported} of {DAYS * 2 * 3} reports written")
+                assert 0 < reported < DAYS * 2 * 3, "the kill did not fall into the middle"
+                worker = world.Process(settings, "worker", log=folder / "worker.log")
+        # Inputs and outcomes of every day, over all rows and two regions.
+        expected = DAYS * 2 * 3
+        world.wait_for("all reports", lambda: len(world.final_reports(settings)) >= expected, worker)
+        world.wait_for("all published", lambda: len(read_published(settings).reports) >= expected, worker)
+        assert worker.stop() == 0, worker.text()
+    finally:
+        if worker.process.poll() is None:
+            worker.kill()
+    return told(settings)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    result = run(apache_kafka, f"calm{os.getpid()}", tmp_path_factory.mktemp("calm"), None, random.Random(0))
+    assert len(result.reports) == DAYS * 2 * 3
+    assert result.commands, "the workload has a drift that must lead to a command"
+    return result
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_a_killed_worker_ends_with_the_same_reports(
+    apache_kafka: Broker, undisturbed: Told, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    kill_after = chance.uniform(0.3, 0.9)
+    print(f"seed {seed}: killed after {kill_after:.0%} of the events")
+    killed = run(apache_kafka, f"kill{seed}x{os.getpid()}", tmp_path, kill_after, chance)
+    differences = [
+        *compare_reports(undisturbed.reports.values(), killed.reports.values()),
+        *compare_alerts(undisturbed.alerts.values(), killed.alerts.values()),
+        *compare_commands(undisturbed.commands.values(), killed.commands.values()),
+    ]
+    assert not differences, "\n".join(difference.sentence() for difference in differences[:20])
+    missing = undisturbed.labeled.keys() ^ killed.labeled.keys()
+    assert not missing, f"labeled rows of one run alone: {sorted(missing)[:10]}"
+    assert undisturbed.labeled == killed.labeled

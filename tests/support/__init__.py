@@ -1,0 +1,1 @@
+"""Helpers of the tests: processes and builders that are no fixtures."""

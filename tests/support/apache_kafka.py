@@ -1,0 +1,204 @@
+"""Apache Kafka itself (KRaft, one broker that is its own controller), from its jars, on loopback ports of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from driftloop.kafka.admin import BrokerError, wait_for_broker
+from driftloop.kafka.embedded import free_port
+
+ROOT = Path(__file__).parents[2]
+POM = ROOT / "scripts" / "kafka" / "pom.xml"
+CACHE = ROOT / ".cache" / "kafka"
+CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
+
+_LOG4J = """
+Configuration:
+  Appenders:
+    Console: {name: out, PatternLayout: {pattern: "%d %p %m (%c)%n"}}
+  Loggers:
+    Root: {level: WARN, AppenderRef: {ref: out}}
+"""
+
+_PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={folder}/data
+auto.create.topics.enable=false
+delete.topic.enable=true
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+offsets.topic.num.partitions=3
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=3
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+controller.quorum.election.timeout.ms=300
+log.cleaner.backoff.ms=200
+log.retention.check.interval.ms=1000
+num.network.threads=2
+num.io.threads=4
+"""
+
+
+class KafkaUnavailable(RuntimeError):
+    """Apache Kafka cannot be had on this machine; the message says why."""
+
+
+def kafka_jars() -> Path:
+    """Folder of the broker's jars, fetched by Maven on first use. Raises :class:`KafkaUnavailable`."""
+    missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+    jars = CACHE / hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
+    if jars.is_dir() and "java" not in missing:
+        return jars
+    if missing:
+        raise KafkaUnavailable(f"{' and '.join(missing)} not found: Apache Kafka needs Java 17 and Maven")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may start at once
+        if jars.is_dir():
+            return jars
+        partial = CACHE / f"{jars.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        command = ["mvn", "-B", "-q", "-f", str(POM), "dependency:copy-dependencies"]
+        done = subprocess.run(
+            [*command, "-DincludeScope=runtime", f"-DoutputDirectory={partial}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        if done.returncode:
+            raise KafkaUnavailable(f"Maven could not fetch Apache Kafka: {(done.stdout + done.stderr)[-2000:]}")
+        partial.rename(jars)
+    return jars
+
+
+class ApacheKafka:
+    """One broker with a folder and ports that stay the same when it is stopped and started again."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self._controller_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "broker.log"
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = 60.0) -> ApacheKafka:
+        """Returns when the broker answers; on the first start the storage is formatted."""
+        assert not self.alive, "the broker runs already"
+        jars = kafka_jars()
+        if not (self.folder / "data" / "meta.properties").exists():
+            self._format(jars)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._java(jars, "kafka.Kafka", str(self._properties)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        for remaining in reversed(range(int(timeout_s))):
+            try:
+                wait_for_broker({"bootstrap.servers": self.bootstrap}, 1.0)
+            except BrokerError as error:
+                if not self.alive or not remaining:
+                    self.kill()
+                    raise RuntimeError(f"Apache Kafka did not come up; its log ends:\n{self._log_tail()}") from error
+            else:
+                break
+        return self
+
+    def stop(self, grace_s: float = 20.0) -> None:
+        """Shuts the broker down in order; by force after ``grace_s``. What it holds stays in the folder."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as in a crash."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open, nothing answers."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    @property
+    def _properties(self) -> Path:
+        return self.folder / "server.properties"
+
+    def _format(self, jars: Path) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = _PROPERTIES.format(port=self.port, controller_port=self._controller_port, folder=self.folder)
+        self._properties.write_text(text, "utf-8")
+        (self.folder / "log4j2.yaml").write_text(_LOG4J, "utf-8")
+        arguments = ["format", "--cluster-id", CLUSTER_ID, "--config", str(self._properties)]
+        done = subprocess.run(
+            self._java(jars, "kafka.tools.StorageTool", *arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"cannot format Kafka's storage: {(done.stdout + done.stderr)[-2000:]}")
+
+    def _java(self, jars: Path, main: str, *arguments: str) -> list[str]:
+        return [
+            "java",
+            "-Xms128m",
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-XX:-UsePerfData",
+            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.yaml'}",
+            "-cp",
+            f"{jars}/*",
+            main,
+            *arguments,
+        ]
+
+    def _log_tail(self) -> str:
+        return self.log_file.read_bytes()[-4000:].decode("utf-8", "replace")

@@ -1,0 +1,150 @@
+"""``driftloop models``: from a file of rows to a champion, promotion and rollback, without a broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from driftloop.cli._reference_file import ReferenceFileError, read_reference
+from driftloop.cli.models import app
+from driftloop.profiles.columns import PREDICTION
+from driftloop.profiles.reference import ReferenceProfile
+from driftloop.registry import ArtifactStore, Registry, Relay, open_engine
+from driftloop.spec import parse_spec
+
+SPEC = "{model: late, task: binary, features: {temp: {kind: numeric}, gate: {kind: categorical}}}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a spec and reference rows; no broker listens where the settings look."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRIFTLOOP_BOOTSTRAP", "127.0.0.1:9")
+    monkeypatch.setenv("DRIFTLOOP_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr("driftloop.cli.models._BROKER_TIMEOUT_S", 0.1)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "late.yaml").write_text(SPEC, encoding="utf-8")
+    random = np.random.default_rng(7)
+    score = random.random(200)
+    frame = pd.DataFrame(
+        {
+            "temp": [None, *random.normal(10, 3, 199)],
+            "gate": [None, *random.integers(1, 4, 199)],
+            "score": score,
+            "late": random.random(200) < score,
+        }
+    )
+    frame.to_parquet(tmp_path / "rows.parquet")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    return tmp_path
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def _json(*arguments: str) -> object:
+    result = _run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def _registry(folder: Path) -> Registry:
+    data = folder / "data"
+    return Registry(open_engine(f"sqlite:///{data / 'driftloop.db'}"), ArtifactStore(data / "artifacts"))
+
+
+def test_the_life_of_two_versions(folder: Path) -> None:
+    assert "no model is registered yet" in _run("list").stdout
+    (folder / "model.skops").write_bytes(b"model")
+    columns = ("--prediction-column", "score", "--label-column", "late")
+    first = _json("register", "late", "--reference", "rows.parquet", "--artifact", "model.skops", *columns)
+    assert first == {"model": "late", "version": "v1", "champion": "v1", "published": False}
+    second = _json("register", "late", "--reference", "rows.csv", "--version", "2026-01")
+    assert second == {"model": "late", "version": "2026-01", "champion": "v1", "published": False}
+    assert _json("promote", "late", "2026-01", "--reason", "newer") == {
+        "model": "late",
+        "version": "2026-01",
+        "champion": "2026-01",
+        "published": False,
+    }
+    result = _run("rollback", "late")
+    assert result.exit_code == 0
+    assert "late: version v1; the champion is v1" in result.stdout
+    assert "DRIFTLOOP_BOOTSTRAP" in result.stderr
+    listed = _json("list")
+    assert isinstance(listed, list)
+    assert (listed[0]["champion"], listed[0]["challenger"], listed[0]["versions"]) == ("v1", None, 2)
+    shown = _run("show", "late").stdout
+    assert "roc_auc" in shown
+    assert "newer" in shown
+
+    registry = _registry(folder)
+    row = registry.version("late", "v1")
+    assert row is not None
+    assert row.artifact is not None
+    assert registry.store.read(row.artifact) == b"model"
+    encoded = registry.profile("late", "v1")
+    assert encoded is not None
+    profile = ReferenceProfile.decode(encoded)
+    assert (profile.model_version, profile.rows, set(profile.features)) == ("v1", 200, {"temp", "gate", PREDICTION})
+    assert profile.metrics["roc_auc"].value == row.metrics["roc_auc"]
+    assert Relay(registry.engine, lambda rows: None).pending() == 5
+
+
+def test_parquet_and_csv_give_the_same_reference(folder: Path) -> None:
+    spec = parse_spec(SPEC)
+    parquet, csv = (
+        read_reference(folder / name, spec, prediction="score", label="late") for name in ("rows.parquet", "rows.csv")
+    )
+    assert parquet.metrics == csv.metrics
+    assert parquet.columns["gate"] == csv.columns["gate"]
+    assert set(parquet.columns["gate"]) == {None, "1", "2", "3"}
+    np.testing.assert_array_equal(parquet.columns["temp"], csv.columns["temp"])
+    assert 0.3 < parquet.label_mean < 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("show", "nothing"), "no model 'nothing'"),
+        (("promote", "late", "v9"), "no model 'late'"),
+        (("rollback", "late"), "no model 'late'"),
+        (("register", "lat", "--reference", "rows.csv"), "holds no spec of 'lat'; it has late"),
+        (("register", "late", "--reference", "rows.txt"), "expected a .parquet or .csv file"),
+        (("register", "late", "--reference", "other.csv"), "cannot read other.csv"),
+        (("register", "late", "--reference", "rows.csv", "--label-column", "late"), "name the --prediction-column too"),
+        (
+            ("register", "late", "--reference", "rows.csv", "--prediction-column", "x"),
+            "no column 'x'; it has temp",
+        ),
+        (("register", "late", "--reference", "rows.csv", "--artifact", "no.skops"), "cannot store no.skops"),
+        (("register", "late", "--reference", "rows.csv", "--prediction-column", "temp"), "missing or infinite"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: tuple[str, ...], expected: str) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 1
+    assert expected in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_rows_that_do_not_fit_name_the_row(folder: Path) -> None:
+    (folder / "bad.csv").write_text("temp,gate\n1.5,a\nwarm,b\n", encoding="utf-8")
+    with pytest.raises(ReferenceFileError, match="row 1: Expected"):
+        read_reference(folder / "bad.csv", parse_spec(SPEC))
+    (folder / "empty.csv").write_text("temp,gate\n", encoding="utf-8")
+    with pytest.raises(ReferenceFileError, match="has no rows"):
+        read_reference(folder / "empty.csv", parse_spec(SPEC))
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTLOOP_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")
+    result = _run("list")
+    assert result.exit_code == 1
+    assert "the database did not answer" in result.stderr

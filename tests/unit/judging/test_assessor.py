@@ -1,0 +1,197 @@
+"""The core of an assessor, driven without a broker: events in, reports, alerts and commands out."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from driftloop.events.batch import RecordBatch
+from driftloop.events.messages import PartialMessage, SourceProgress, WindowReport
+from driftloop.judging.assess import Judged
+from driftloop.judging.assessor import Assessor, Lookups
+from driftloop.monitoring.intake import Limits
+from driftloop.monitoring.source import SourceMonitor
+from driftloop.profiles.reference import ReferenceProfile
+from driftloop.spec import ModelSpec, parse_spec
+from support import world
+
+SPEC = parse_spec(world.SPEC)
+PROFILE = world.reference_profile(SPEC)
+
+
+class Catalog:
+    def spec(self, model_id: str) -> ModelSpec | None:
+        return SPEC if model_id == "credit" else None
+
+    def profile(self, model_id: str, model_version: str) -> ReferenceProfile | None:
+        return PROFILE if model_version == "v1" else None
+
+
+Logs = dict[tuple[str, int], list[bytes | None]]
+
+
+def logs_of(events: list[world.Event], partitions: int) -> Logs:
+    logs: Logs = {(topic, at): [] for topic in ("predictions", "labels") for at in range(partitions)}
+    for _, topic, key, value in events:
+        logs[topic, zlib.crc32(key.encode()) % partitions].append(value)
+    return logs
+
+
+@pytest.fixture(scope="module")
+def events() -> list[world.Event]:
+    return [*world.history(12, 150, drift_from_day=5), *world.end_of_time(4, 12)]
+
+
+@dataclass
+class Stored:
+    """What a database would hold."""
+
+    judged: Judged = field(default_factory=Judged)
+    states: dict[str, bytes] = field(default_factory=dict)
+    restart_offset: int = 0
+    progress: bytes | None = None
+
+    def final(self, report_id: str) -> tuple[WindowReport, bytes] | None:
+        found = [pair for pair in self.judged.reports if pair[0].report_id == report_id and pair[0].status == "final"]
+        return found[0] if found else None
+
+    def assessor(self, partitions: int) -> Assessor:
+        return Assessor(
+            {"credit": SPEC},
+            partitions,
+            Lookups(lambda *_: PROFILE, self.states.get, self.final),
+            start_offset=self.restart_offset,
+            progress=self.progress,
+        )
+
+    def commit(self, assessor: Assessor) -> None:
+        advance = assessor.advance()
+        if advance:
+            self.judged.reports += advance.judged.reports
+            self.judged.alerts += advance.judged.alerts
+            self.judged.decisions += advance.judged.decisions
+            self.judged.commands += advance.judged.commands
+            self.states.update(advance.states)
+            self.restart_offset, self.progress = advance.restart_offset, advance.progress
+
+
+def run(logs: Logs, partitions: int, seed: int, *, restarts: int = 0) -> Stored:
+    """Monitors and assessor in random steps; with ``restarts`` the assessor crashes and starts from what is stored."""
+    chance = random.Random(seed)
+    monitors = [
+        SourceMonitor(at, Catalog(), Limits(), predictions_topic="predictions", labels_topic="labels")
+        for at in range(partitions)
+    ]
+    at = dict.fromkeys(logs, 0)
+    partials: list[PartialMessage] = []
+    stored = Stored()
+    assessor = stored.assessor(partitions)
+    while at:
+        topic, partition = chance.choice(list(at))
+        values = logs[topic, partition]
+        start = at[topic, partition]
+        stop = min(len(values), start + chance.choice([1, 20, 200]))
+        if start < stop:
+            count = stop - start
+            record_time = world.START + 1000 * world.DAY
+            batch = RecordBatch(
+                topic, partition, range(start, stop), [record_time] * count, [b""] * count, values[start:stop]
+            )
+            monitor = monitors[partition]
+            (monitor.take_predictions if topic == "predictions" else monitor.take_labels)(batch)
+            at[topic, partition] = stop
+        else:
+            del at[topic, partition]
+        monitor = monitors[partition]
+        partials += [*monitor.take_partials(), monitor.progress()]
+        if chance.random() < 0.5 or not at:
+            assessor.take(list(enumerate(partials))[assessor.next_offset :])
+            if restarts and chance.random() < 0.2:
+                restarts -= 1
+                assessor = stored.assessor(partitions)  # before the commit: what was judged is judged again
+                assessor.take(list(enumerate(partials))[assessor.next_offset :])
+            stored.commit(assessor)
+    return stored
+
+
+def told(stored: Stored) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+    finals = [report for report, _ in stored.judged.reports if report.status == "final"]
+    reports = {report.report_id: msgspec.json.encode(report) for report in finals}
+    assert len(reports) == len(finals), "a final report was given twice"
+    return (
+        dict(sorted(reports.items())),
+        {
+            alert.event_id: msgspec.json.encode(alert)
+            for alert in sorted(stored.judged.alerts, key=lambda a: a.event_id)
+        },
+        {command.command_id: msgspec.json.encode(command) for command in stored.judged.commands},
+    )
+
+
+def test_interleaving_and_restarts_change_no_report_alert_or_command(events: list[world.Event]) -> None:
+    logs = logs_of(events, 3)
+    expected = told(run(logs, 3, seed=0))
+    assert len(expected[0]) == 12 * 2 * 3, "twelve days, inputs and outcomes, all rows and two segments"
+    assert len(expected[2]) == 1
+    for seed in range(1, 6):
+        assert told(run(logs, 3, seed=seed)) == expected, f"seed {seed}"
+        assert told(run(logs, 3, seed=seed, restarts=5)) == expected, f"seed {seed} with restarts"
+
+
+def test_the_number_of_partitions_changes_nothing_but_the_sources(events: list[world.Event]) -> None:
+    def statistics(partitions: int) -> dict[str, tuple[object, bytes]]:
+        stored = run(logs_of(events, partitions), partitions, seed=1)
+        return {
+            report.report_id: (msgspec.structs.replace(report, sources=[], content_digest=""), stats)
+            for report, stats in stored.judged.reports
+            if report.status == "final"
+        }
+
+    assert statistics(1) == statistics(4)
+
+
+def test_late_rows_restate_a_report_and_leave_the_final_one(events: list[world.Event]) -> None:
+    logs = logs_of(events, 1)
+    early = [value for _, topic, _, value in events if topic == "predictions" and value and b'"c1"' in value][:1]
+    assert early
+    late = msgspec.json.decode(early[0])
+    late["prediction_id"] = "late"
+    # After the events a few hours on, so that its window is closed but not forgotten.
+    place = next(
+        index
+        for index, value in enumerate(logs["predictions", 0])
+        if value
+        and b"event_time_ms" in value
+        and msgspec.json.decode(value)["event_time_ms"] > world.START + 27 * world.HOUR
+    )
+    logs["predictions", 0].insert(place, msgspec.json.encode(late))
+    stored = run(logs, 1, seed=3)
+    day_one = [report for report, _ in stored.judged.reports if report.report_id.endswith("input/2024-01-01+1d/all")]
+    assert next(report.status for report in day_one) == "final"
+    assert day_one[-1].status == "restated"
+    assert day_one[-1].rows == day_one[0].rows + 1
+    assert day_one[-1].late_rows == 1
+
+
+def test_nothing_is_final_before_every_source_has_spoken() -> None:
+    assessor = Stored().assessor(2)
+    progress = SourceProgress(
+        source_partition=0,
+        predictions_offset=1,
+        predictions_max_ms=world.START + 100 * world.DAY,
+        labels_offset=1,
+        labels_max_ms=world.START + 100 * world.DAY,
+        restart_predictions_offset=0,
+        restart_predictions_max_ms=0,
+        restart_labels_offset=0,
+        restart_labels_max_ms=0,
+    )
+    assessor.take([(0, progress)])
+    assert max(assessor.maxima_ms) < 0
+    idle = msgspec.structs.replace(progress, source_partition=1, predictions_max_ms=0, predictions_idle=True)
+    assessor.take([(1, idle)])
+    assert assessor.maxima_ms == (world.START + 100 * world.DAY, world.START + 100 * world.DAY)

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from driftloop.events.messages import Labeled, ModelEvent, RetrainCommand
+from driftloop.registry.artifacts import ArtifactStore
+from driftloop.registry.database import create_schema, open_engine, reading
+from driftloop.registry.models import Registry
+from driftloop.registry.tables import outbox
+from driftloop.spec.load import spec_digest
+from driftloop.spec.model import ModelSpec
+from driftloop.training import child
+from driftloop.training import run as run_module
+from driftloop.training.bootstrap import register_first_version
+from driftloop.training.child import ChampionFile, TrainingCancelled
+from driftloop.training.dataset import OffsetRange, TrainingSet
+from driftloop.training.run import CommandRunner
+from driftloop.training.train import Champion, Trained, train
+from support.training_rows import make_labeled, make_rows, make_spec
+
+COMMAND = RetrainCommand(
+    command_id="c" * 32,
+    model_id="m",
+    champion_version="v1",
+    trigger="performance",
+    reason="roc_auc fell",
+    window_end_ms=10**10,
+    from_ms=0,
+    to_ms=10**10,
+)
+
+
+class FixedLog:
+    """Stands for the labeled topic."""
+
+    def __init__(self, rows: list[Labeled]) -> None:
+        self.found = rows
+        self.reads = 0
+
+    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+        self.reads += 1
+        return self.found, [OffsetRange(partition=0, first=0, end=len(self.found))]
+
+
+def in_this_process(  # type: ignore[no-untyped-def]
+    spec: ModelSpec, parquet: bytes, champion: ChampionFile | None, *, seed: int, folder: Path, **more: object
+) -> Trained:
+    """The child's work without a process; the process itself has tests of its own."""
+    assert folder.is_dir()
+    from driftloop.training.artifacts import load
+
+    data = TrainingSet.from_parquet(spec, parquet)
+    rival = None
+    if champion is not None:
+        pipeline = None if champion.artifact is None else load(champion.artifact)
+        rival = Champion(champion.version, pipeline, champion.trained_to_ms)
+    try:
+        return train(spec, data, rival, seed=seed)
+    except ValueError as error:
+        raise child.TrainingFailed(str(error)) from error
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        engine = open_engine(f"sqlite:///{folder / 'registry.db'}")
+        create_schema(engine)
+        self.registry = Registry(engine, ArtifactStore(folder / "artifacts"))
+        self.folder = folder / "trainer"
+        # The first champion learnt the opposite of what holds now.
+        register_first_version(self.registry, make_spec(), *make_rows(seed=1, sign=-1.0), 100)
+
+    def runner(self, rows: list[Labeled], spec: ModelSpec | None = None) -> CommandRunner:
+        self.log = FixedLog(rows)
+        spec = spec or make_spec()
+        return CommandRunner(
+            {spec.model: spec},
+            self.registry,
+            self.log,  # type: ignore[arg-type]
+            labeled_topic="t.labeled",
+            folder=self.folder,
+        )
+
+    def events(self) -> list[ModelEvent]:
+        with reading(self.registry.engine) as connection:
+            values = [row.value for row in connection.execute(select(outbox).order_by(outbox.c.id))]
+        return [msgspec.json.decode(value, type=ModelEvent) for value in values]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(run_module, "train_in_child", in_this_process)
+    return World(tmp_path)
+
+
+def labeled(sign: float = 1.0, rows: int = 400) -> list[Labeled]:
+    frame, labels, times = make_rows(rows=rows, sign=sign)
+    return make_labeled(make_spec(), frame, labels, times + 10**9)
+
+
+def test_a_better_challenger_is_promoted_with_its_lineage(world: World) -> None:
+    rows = labeled()
+    ended = world.runner(rows).run(COMMAND)
+    assert (ended.outcome, ended.version) == ("promoted", "v2")
+    champion = world.registry.champion("m")
+    assert champion is not None
+    assert champion.version == "v2"
+    lineage = champion.lineage
+    assert lineage["compared_with"] == "v1"
+    assert lineage["command"]["reason"] == "roc_auc fell"
+    assert lineage["dataset"]["sources"] == [{"partition": 0, "first": 0, "end": 400}]
+    assert lineage["spec_digest"] == spec_digest(make_spec())
+    data = TrainingSet.from_parquet(make_spec(), world.registry.store.read(lineage["dataset"]["uri"]))
+    assert data.ids.tolist() == [row.prediction_id for row in rows]
+    assert b'"rows":400' in world.registry.store.read(lineage["dataset"]["manifest_uri"])
+    assert [event.kind for event in world.events()] == ["registered", "promoted", "registered", "promoted"]
+    promoted = world.events()[-1]
+    assert promoted.command_id == COMMAND.command_id
+    assert promoted.previous_version == "v1"
+    assert "challenger" in promoted.reason
+    assert list(world.folder.iterdir()) == []
+
+
+def test_the_same_command_again_changes_nothing(world: World) -> None:
+    runner = world.runner(labeled())
+    first = runner.run(COMMAND)
+    world.registry.rollback("m", "a person knows better", 200)
+    before = len(world.events())
+    again = runner.run(COMMAND)
+    assert (again.outcome, again.version) == (first.outcome, first.version)
+    assert world.log.reads == 1
+    assert len(world.events()) == before
+    champion = world.registry.champion("m")
+    assert champion is not None
+    assert champion.version == "v1"  # a repeated command does not undo the rollback
+
+
+def test_a_worse_challenger_is_rejected_and_says_why(world: World) -> None:
+    strict = make_spec(gates=[msgspec.structs.replace(make_spec().gates[2], mode="superiority", margin=0.1)])
+    ended = world.runner(labeled(sign=-1.0), strict).run(COMMAND)
+    assert (ended.outcome, ended.version) == ("rejected", "v2")
+    assert "is not above" in ended.reason
+    assert world.events()[-1].kind == "rejected"
+    assert world.events()[-1].reason == ended.reason
+
+
+def test_with_manual_promotion_the_challenger_waits(world: World) -> None:
+    ended = world.runner(labeled(), make_spec(promotion="manual")).run(COMMAND)
+    assert (ended.outcome, ended.version) == ("registered", "v2")
+    challenger = world.registry.challenger("m")
+    assert challenger is not None
+    assert challenger.version == "v2"
+
+
+@pytest.mark.parametrize(
+    ("rows", "spec", "reason"),
+    [
+        (labeled(rows=20), make_spec(), "only 20 labeled rows"),
+        (labeled(), make_spec(estimator="sklearn.svm.Nothing"), "does not exist"),
+        (labeled(), make_spec("regression"), "is registered as a binary model"),
+        (labeled(), make_spec(model="other"), "no spec of model 'm'; it has other"),
+    ],
+)
+def test_what_cannot_be_done_ends_as_failed_once(
+    world: World, rows: list[Labeled], spec: ModelSpec, reason: str
+) -> None:
+    runner = world.runner(rows, spec)
+    ended = runner.run(COMMAND)
+    assert ended.outcome == "failed"
+    assert reason in ended.reason
+    assert runner.run(COMMAND).outcome == "failed"
+    failures = [event for event in world.events() if event.kind == "failed"]
+    assert [(event.command_id, event.reason) for event in failures] == [(COMMAND.command_id, ended.reason)]
+
+
+def test_after_a_failure_was_told_it_stays_one(world: World) -> None:
+    """Killed between telling of the failure and ending the run; meanwhile there are rows enough."""
+    failed = world.runner(labeled(rows=20)).run(COMMAND)
+    assert world.runner(labeled()).run(COMMAND) == failed
+    assert len(world.registry.versions("m")) == 1
+
+
+def test_killed_between_registering_and_promoting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.registry, "promote", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.runner(labeled()).run(COMMAND)
+    runner = world.runner(labeled())
+    assert runner.run(COMMAND).outcome == "promoted"
+    assert world.log.reads == 0
+    assert [version.version for version in world.registry.versions("m")] == ["v1", "v2"]
+
+
+def test_cancelling_decides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancelled(*args: object, **more: object) -> None:
+        raise TrainingCancelled
+
+    monkeypatch.setattr(run_module, "train_in_child", cancelled)
+    with pytest.raises(TrainingCancelled):
+        world.runner(labeled()).run(COMMAND)
+    assert len(world.registry.versions("m")) == 1
+    assert len(world.events()) == 2
+
+
+def test_files_of_a_killed_attempt_are_cleared_away(world: World) -> None:
+    left = world.folder / f"{COMMAND.command_id}-killed"
+    left.mkdir(parents=True)
+    (left / "data.parquet").write_bytes(b"x")
+    world.runner(labeled()).run(COMMAND)
+    assert list(world.folder.iterdir()) == []
+
+
+def test_a_missing_champion_file_fails_the_command(world: World) -> None:
+    champion = world.registry.champion("m")
+    assert champion is not None
+    assert champion.artifact is not None
+    world.registry.store.path(champion.artifact).unlink()
+    ended = world.runner(labeled()).run(COMMAND)
+    assert ended.outcome == "failed"
+    assert "is not in" in ended.reason
+
+
+def test_rows_outside_of_the_commands_time_are_not_used(world: World) -> None:
+    narrow = msgspec.structs.replace(COMMAND, to_ms=10**9 + int(np.median(make_rows()[2])))
+    world.runner(labeled()).run(narrow)
+    version = world.registry.version_of_command(COMMAND.command_id)
+    assert version is not None
+    assert version.lineage["dataset"]["rows"] == 200
