@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -30,9 +31,12 @@ Role = Literal["all", "monitor", "assessor"]
 _STOP_GRACE_S = 15.0
 _HEARTBEAT_S = 60.0
 
+#: One request to end may arrive twice at once: ``timeout`` and many supervisors signal the process and its group.
+_SAME_REQUEST_S = 1.0
+
 
 def run_worker(settings: Settings, role: Role) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code. A second signal ends at once."""
+    """Run until SIGTERM or SIGINT; returns the exit code. Another signal a second or more later ends at once."""
     return asyncio.run(_Worker(settings, role).run())
 
 
@@ -41,6 +45,7 @@ class _Worker:
         self._settings = settings
         self._role = role
         self._stop = asyncio.Event()
+        self._asked_s = 0.0
         self._heartbeat = Heartbeat(_HEARTBEAT_S)
         self._monitor: MonitorService | None = None
         self._assessor: AssessorService | None = None
@@ -143,9 +148,12 @@ class _Worker:
         return 0
 
     def _signalled(self) -> None:
-        if self._stop.is_set():
+        now_s = time.monotonic()
+        if not self._stop.is_set():
+            self._asked_s = now_s
+            self._stop.set()
+        elif now_s - self._asked_s >= _SAME_REQUEST_S:
             os._exit(EXIT_FATAL)
-        self._stop.set()
 
     async def _shut_down(self, apps: list[faust.App]) -> int:
         """Hand in what is there and leave the groups; a broker that is gone is not waited for longer than the grace."""
