@@ -153,8 +153,11 @@ class AssessorService:
         await asyncio.to_thread(self._view.refresh)
 
     async def relay(self) -> None:
-        """Publish what the outbox holds."""
-        await asyncio.to_thread(self._relay.publish_pending)
+        """Publish what the outbox holds. Without the database it waits there for the next time."""
+        try:
+            await asyncio.to_thread(self._relay.publish_pending)
+        except OperationalError as error:
+            log.warning("the database does not answer, publishing later", reason=str(error.orig))
 
     def _warn_about(self, assessor: Assessor) -> None:
         for model_id in assessor.foreign_models - self._warned:
