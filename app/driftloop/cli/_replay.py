@@ -154,6 +154,8 @@ def _show(chosen: _Chosen, published: Published | None) -> None:
         f"{counts.dead_letters:,} dead letters; {len(chosen.reports):,} window reports, "
         f"{_opened(chosen.alerts):,} alerts opened, {len(chosen.commands):,} retrain commands"
     )
+    if counts.other_models:
+        summary += f"; {counts.other_models:,} records of models without a spec here left out"
     console.print(summary)
     if published is not None:
         alerts = [alert for alert in published.alerts.values() if chosen.wants_alert(alert)]
