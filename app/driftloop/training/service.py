@@ -136,9 +136,13 @@ def _database_problem(engine: Engine) -> str | None:
 
 @contextmanager
 def _signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for the end; the handlers from before come back afterwards."""
+    """SIGTERM and SIGINT ask for the end. The handlers from before come back afterwards, unless a signal came: then the
+    process is about to end, and a copy of that signal (``timeout`` sends one to the group) must not cut it short."""
+    asked = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
         stopping.set()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -146,4 +150,4 @@ def _signals(stopping: threading.Event) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if asked else handler)
