@@ -5,15 +5,15 @@ from __future__ import annotations
 import getpass
 import time
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.cli._database import call
 from driftloop.events.time import format_time
 from driftloop.registry import (
     ArtifactStore,
@@ -42,7 +42,7 @@ _BROKER_TIMEOUT_S = 2.0
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Every model with its champion and challenger."""
-    rows = _call(lambda: _registry(Settings()).models())
+    rows = call(lambda: _registry(Settings()).models())
     if as_json:
         _print_json(rows)
         return
@@ -66,7 +66,7 @@ def show(model: str, as_json: AsJson = False) -> None:
             raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
         return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
 
-    content = _call(read)
+    content = call(read)
     if as_json:
         _print_json(content)
         return
@@ -186,7 +186,7 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         name = act(registry)
         return name, registry.champion(model), registry
 
-    name, champion, registry = _call(change)
+    name, champion, registry = call(change)
     unpublished = _publish(registry, Settings())
     champion_name = None if champion is None else champion.version
     if as_json:
@@ -217,23 +217,6 @@ def _registry(settings: Settings) -> Registry:
     engine = open_engine(settings.resolved_database_url)
     create_schema(engine)
     return Registry(engine, ArtifactStore(settings.resolved_artifacts))
-
-
-def _call(action: Any) -> Any:
-    try:
-        return action()
-    except (RegistryError, ValueError) as error:
-        _fail(str(error))
-    except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()
-        _fail(
-            f"the database did not answer ({said[0] if said else type(error).__name__}); check DRIFTLOOP_DATABASE_URL"
-        )
-
-
-def _fail(text: str) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(1)
 
 
 def _print_json(value: Any) -> None:

@@ -1,0 +1,46 @@
+"""How commands open the database, and what they say when it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+import typer
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from driftloop.registry import RegistryError, open_engine
+from driftloop.settings import Settings
+
+__all__ = ["call", "fail", "opened"]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Engine]:
+    """The database of the settings, as it is."""
+    engine = open_engine(settings.resolved_database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def call(action: Callable[[], T]) -> T:
+    """What the action gives; an error that a person can mend is one sentence and exit code 1."""
+    try:
+        return action()
+    except (RegistryError, ValueError) as error:
+        fail(str(error))
+    except SQLAlchemyError as error:
+        # Only what the driver says: SQLAlchemy adds statements and their values.
+        said = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()
+        fail(f"the database did not answer ({said[0] if said else type(error).__name__}); check DRIFTLOOP_DATABASE_URL")
+
+
+def fail(text: str) -> NoReturn:
+    """Say what is wrong and end with exit code 1."""
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
