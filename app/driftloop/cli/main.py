@@ -52,6 +52,7 @@ _GROUPS = {
     "topics": "topics:app",
     "models": "models:app",
     "alerts": "alerts:app",
+    "registry": "registry:app",
     "db": "db:app",
 }
 

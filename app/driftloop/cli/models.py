@@ -1,4 +1,4 @@
-"""``driftloop models list|show|promote|rollback|register``."""
+"""``driftloop models list|show|approve|reject|promote|rollback|register``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from driftloop.registry import (
     kafka_sender,
     open_engine,
 )
+from driftloop.registry.rows import UNDECIDED
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -34,6 +35,9 @@ app = typer.Typer(help="Models, their versions, promotion and rollback.", no_arg
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
+
+By = Annotated[str, typer.Option("--by", help="Who decides: the name that the history keeps.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
 
 #: How long a command waits for a broker before it leaves publishing to the worker.
 _BROKER_TIMEOUT_S = 2.0
@@ -100,13 +104,41 @@ def promote(
     model: str,
     version: str,
     reason: Reason = "promoted by hand",
-    force: Annotated[bool, typer.Option("--force", help="Also a version that its gates rejected.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a version that was rejected, or waits for approval.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
         registry.promote(model, version, reason, _now_ms(), _actor(), allow_rejected=force)
+        return version
+
+    _change(act, model, as_json)
+
+
+@app.command()
+def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = False) -> None:
+    """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
+
+    def act(registry: Registry) -> str:
+        registry.approve(model, version, reason, _now_ms(), _person(by))
+        return version
+
+    _change(act, model, as_json)
+
+
+@app.command()
+def reject(model: str, version: str, by: By, reason: Why, as_json: AsJson = False) -> None:
+    """Say that a version which is not decided yet does not become the champion, and tell subscribers."""
+
+    def act(registry: Registry) -> str:
+        actor = _person(by)
+        before = registry.version(model, version)
+        if before is not None and before.status not in UNDECIDED and "champion" not in before.aliases:
+            raise RegistryError(f"the version {version!r} of {model!r} is {before.status} already; nothing was changed")
+        registry.reject(model, version, reason, _now_ms(), actor)
         return version
 
     _change(act, model, as_json)
@@ -225,6 +257,14 @@ def _print_json(value: Any) -> None:
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
+
+
+def _person(by: str) -> str:
+    """The name that was given, with the account it was given under: nobody has checked the name."""
+    name, account = by.strip(), _actor()
+    if not name:
+        raise RegistryError("--by needs the name of who decides")
+    return name if name == account else f"{name} (account {account})"
 
 
 def _actor() -> str:

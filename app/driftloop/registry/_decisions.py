@@ -12,10 +12,7 @@ from driftloop.registry._versions import announce, existing_version, set_status
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.rows import CHALLENGER, CHAMPION, VersionRow
 
-__all__ = ["UNDECIDED", "approve", "ask_for_approval", "make_champion", "refuse", "roll_back"]
-
-#: Statuses of versions about which nothing is decided yet.
-UNDECIDED = frozenset({"registered", "awaiting_approval"})
+__all__ = ["approve", "ask_for_approval", "make_champion", "refuse", "roll_back"]
 
 
 def make_champion(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, func, select, update
 
 from driftloop.registry._aliases import alias_changes, aliases_of, move_alias, was_promoted_for
-from driftloop.registry._decisions import UNDECIDED, approve, ask_for_approval, make_champion, refuse, roll_back
+from driftloop.registry._decisions import approve, ask_for_approval, make_champion, refuse, roll_back
 from driftloop.registry._versions import (
     announce,
     existing_version,
@@ -19,7 +19,8 @@ from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import insert_new, reading, writing
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.outbox import MODEL_EVENTS
-from driftloop.registry.rows import CHALLENGER, CHAMPION, HistoryRow, ModelRow, NewVersion, VersionRow
+from driftloop.registry.references import registering
+from driftloop.registry.rows import CHALLENGER, CHAMPION, UNDECIDED, HistoryRow, ModelRow, NewVersion, VersionRow
 from driftloop.registry.tables import alias_history, model_versions, models
 
 __all__ = ["MODEL_EVENTS", "Registry"]
@@ -58,9 +59,10 @@ class Registry:
         """
         if new.version is not None and not 0 < len(new.version) <= 256:
             raise RegistryError(f"expected a version name of 1 to 256 characters, got {len(new.version)}")
-        if new.artifact is not None:
-            self.store.path(new.artifact)
         with writing(self.engine) as connection:
+            registering(connection)
+            if new.artifact is not None:
+                self.store.path(new.artifact)
             lock_model(connection, new.model_id)
             version, is_new = insert_version(connection, new)
             if is_new:

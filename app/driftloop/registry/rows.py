@@ -8,13 +8,24 @@ from typing import Any, Literal
 from driftloop.events.messages import GateResult
 from driftloop.registry.artifacts import ArtifactRef
 
-__all__ = ["CHALLENGER", "CHAMPION", "HistoryRow", "ModelRow", "NewVersion", "VersionRow", "VersionStatus"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "UNDECIDED",
+    "HistoryRow",
+    "ModelRow",
+    "NewVersion",
+    "VersionRow",
+    "VersionStatus",
+]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
 #: ``registered``: neither promoted nor rejected yet; ``awaiting_approval``: passed its gates, a person decides.
 VersionStatus = Literal["registered", "awaiting_approval", "promoted", "rejected", "rolled_back"]
+#: Statuses of versions about which nothing is decided yet.
+UNDECIDED: frozenset[VersionStatus] = frozenset({"registered", "awaiting_approval"})
 
 
 @dataclass(frozen=True, kw_only=True)
