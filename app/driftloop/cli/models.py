@@ -123,7 +123,7 @@ def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = Fal
     """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        registry.approve(model, version, reason, _now_ms(), _person(by))
+        registry.approve(model, version, _said(reason), _now_ms(), _person(by))
         return version
 
     _change(act, model, as_json)
@@ -138,7 +138,7 @@ def reject(model: str, version: str, by: By, reason: Why, as_json: AsJson = Fals
         before = registry.version(model, version)
         if before is not None and before.status not in UNDECIDED and "champion" not in before.aliases:
             raise RegistryError(f"the version {version!r} of {model!r} is {before.status} already; nothing was changed")
-        registry.reject(model, version, reason, _now_ms(), actor)
+        registry.reject(model, version, _said(reason), _now_ms(), actor)
         return version
 
     _change(act, model, as_json)
@@ -257,6 +257,12 @@ def _print_json(value: Any) -> None:
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise RegistryError("--reason needs a reason that others can follow")
+    return reason.strip()
 
 
 def _person(by: str) -> str:

@@ -74,7 +74,8 @@ def shown_url(url: URL) -> str:
     'postgresql://me:***@host/name?sslmode=require&sslpassword=***'
     """
     hidden = {name: "***" if _SECRET_PARAMETER.search(name) else value for name, value in url.query.items()}
-    return url.set(query=dict(sorted(hidden.items()))).render_as_string(hide_password=True)
+    shown = url.set(query=dict(sorted(hidden.items()))).render_as_string(hide_password=True)
+    return shown.replace("%2A%2A%2A", "***")
 
 
 def _open_sqlite(url: URL) -> Engine:
