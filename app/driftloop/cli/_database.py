@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.registry import RegistryError, open_engine
+from driftloop.registry.database import what_it_said
 from driftloop.settings import Settings
 
 __all__ = ["call", "fail", "opened"]
@@ -35,9 +36,7 @@ def call(action: Callable[[], T]) -> T:
     except (RegistryError, ValueError) as error:
         fail(str(error))
     except SQLAlchemyError as error:
-        # Only what the driver says: SQLAlchemy adds statements and their values.
-        said = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()
-        fail(f"the database did not answer ({said[0] if said else type(error).__name__}); check DRIFTLOOP_DATABASE_URL")
+        fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
 
 
 def fail(text: str) -> NoReturn:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
 from driftloop.kafka.config import client_config
-from driftloop.registry.database import open_engine, schema_problem, shown_url
+from driftloop.registry.database import open_engine, schema_problem, shown_url, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.settings import Settings
 from driftloop.spec.load import SpecError, load_specs
@@ -100,8 +100,7 @@ def _database(settings: Settings) -> str:
     try:
         problem = schema_problem(engine)
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
-        raise _Failed(f"{shown}: {reason}; start the database or set DRIFTLOOP_DATABASE_URL") from None
+        raise _Failed(f"{shown}: {what_it_said(error)}; start the database or set DRIFTLOOP_DATABASE_URL") from None
     finally:
         engine.dispose()
     if problem:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from driftloop.registry.errors import RegistryError
@@ -28,6 +28,7 @@ __all__ = [
     "shown_url",
     "storable",
     "upgrade_schema",
+    "what_it_said",
     "writing",
 ]
 
@@ -210,6 +211,16 @@ def schema_problem(engine: Engine) -> str | None:
     """What keeps this driftloop from using the database, as a sentence; None if nothing does."""
     where = schema_state(engine)
     return None if where.state == "current" else _sentence(engine, where)
+
+
+def what_it_said(error: SQLAlchemyError) -> str:
+    """Why the database did not do it, in the driver's words alone: SQLAlchemy adds statements and their values.
+
+    >>> what_it_said(SQLAlchemyError("something"))
+    'SQLAlchemyError'
+    """
+    lines = str(getattr(error, "orig", None) or "").strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _sentence(engine: Engine, where: Where) -> str:

@@ -116,7 +116,7 @@ def _version_now(connection: Connection, model_id: str, version: str | None) -> 
     statement = select(*_VERSION_CONTENT).where(
         model_versions.c.model_id == model_id, model_versions.c.version == version
     )
-    return version_sha256(connection.execute(statement).one()._mapping)
+    return version_sha256(connection.execute(statement).one()._asdict())
 
 
 def check_history(connection: Connection, noted_sha256: str | None = None) -> HistoryCheck:
@@ -126,13 +126,13 @@ def check_history(connection: Connection, noted_sha256: str | None = None) -> Hi
     one over the versions, with one digest of each version in memory.
     """
     versions = {
-        (row.model_id, row.version): version_sha256(row._mapping)
+        (row.model_id, row.version): version_sha256(row._asdict())
         for row in connection.execute(select(*_VERSION_CONTENT).execution_options(yield_per=500))
     }
     previous, count, seen_noted = GENESIS, 0, noted_sha256 in (None, GENESIS)
     named: dict[tuple[str, str], str | None] = {}
     for row in connection.execute(select(alias_history).order_by(alias_history.c.sequence, alias_history.c.id)):
-        problem = _problem_of(row._mapping, count + 1, previous, versions)
+        problem = _problem_of(row._asdict(), count + 1, previous, versions)
         if problem is not None:
             return HistoryCheck(count, previous, problem, count + 1)
         previous, count = row.row_sha256, count + 1

@@ -72,7 +72,7 @@ def _chain_the_rows_that_are_there() -> None:
     """In the order of their ids: what was written so far is vouched for as it is now."""
     connection = op.get_bind()
     versions = {
-        (row.model_id, row.version): version_sha256(row._mapping) for row in connection.execute(sa.select(_VERSIONS))
+        (row.model_id, row.version): version_sha256(row._asdict()) for row in connection.execute(sa.select(_VERSIONS))
     }
     digest, count = GENESIS, 0
     for row in connection.execute(sa.select(_HISTORY).order_by(_HISTORY.c.id)).all():
@@ -80,7 +80,7 @@ def _chain_the_rows_that_are_there() -> None:
         # A row of a command that led to no version is about none.
         subject = None if row.action == "failed" else row.version or row.previous_version
         new = {
-            **row._mapping,
+            **row._asdict(),
             "sequence": count,
             "subject": subject,
             "version_sha256": None if subject is None else versions.get((row.model_id, subject)),
