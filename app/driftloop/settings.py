@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 from urllib.parse import quote, unquote
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from driftloop.events.topics import DEFAULT_PREFIX, Topics
@@ -77,6 +77,20 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=1_000_000, ge=1_000)
     session_timeout_ms: int = Field(default=30_000, ge=1_000)
     rebalance_timeout_ms: int = Field(default=30_000, ge=1_000)
+
+    @field_validator(
+        "sasl_password_file",
+        "ssl_ca_file",
+        "ssl_cert_file",
+        "ssl_key_file",
+        "ssl_key_password_file",
+        "database_url_file",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """An empty variable switches off one that a ``.env`` file sets."""
+        return None if value == "" else value
 
     @model_validator(mode="after")
     def _read_secret_files(self) -> Self:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from driftloop.demo import run
 from driftloop.settings import Settings, secret_settings
 from driftloop.streaming.app import build_app
 
@@ -38,6 +39,27 @@ def test_a_file_named_in_dotenv(tmp_path: Path) -> None:
     password = Settings(_env_file=tmp_path / ".env").sasl_password  # type: ignore[call-arg]
     assert password is not None
     assert password.get_secret_value() == "geheim"
+
+
+def test_an_empty_file_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(f"DRIFTLOOP_DATABASE_URL_FILE={tmp_path / 'url'}\n")
+    for name in Settings.model_fields:
+        if name.endswith("_file"):
+            monkeypatch.setenv(f"DRIFTLOOP_{name.upper()}", "")
+    settings = Settings(_env_file=tmp_path / ".env")  # type: ignore[call-arg]
+    assert [getattr(settings, name) for name in Settings.model_fields if name.endswith("_file")] == [None] * 6
+
+
+def test_the_demo_uses_its_own_database_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "url").write_text("postgresql://me:geheim@production/db")
+    monkeypatch.setenv("DRIFTLOOP_DATABASE_URL_FILE", str(tmp_path / "url"))
+    settings, environment = run._settings(tmp_path, "127.0.0.1:9")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for found in (settings, _settings()):
+        assert found.resolved_database_url == f"sqlite:///{tmp_path / 'driftloop.db'}"
 
 
 @pytest.mark.parametrize(
