@@ -41,7 +41,7 @@ WindowKind = Literal["input", "outcome"]
 Decision = Literal["ok", "drift", "insufficient", "info"]
 Severity = Literal["warning", "critical"]
 AlertState = Literal["opened", "firing", "resolved"]
-ModelEventKind = Literal["registered", "promoted", "rejected", "failed", "rolled_back"]
+ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back"]
 
 
 class Prediction(Struct, frozen=True, kw_only=True, gc=False):
@@ -284,7 +284,10 @@ class GateResult(Struct, frozen=True, kw_only=True):
 
 
 class ModelEvent(Struct, frozen=True, kw_only=True):
-    """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest."""
+    """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest.
+
+    ``actor``: who did it. ``history_sha256``: the head of the registry's hash-chained history after it.
+    """
 
     event_id: str
     kind: ModelEventKind
@@ -298,4 +301,6 @@ class ModelEvent(Struct, frozen=True, kw_only=True):
     reason: str = ""
     gates: list[GateResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
+    actor: str = ""
+    history_sha256: str | None = None
     schema_version: int = SCHEMA_VERSION

@@ -28,7 +28,7 @@ __all__ = ["Metrics"]
 _ALERT_KINDS = ("drift", "performance", "data_quality")
 _ALERT_STATES = ("opened", "firing", "resolved")
 _TRIGGERS = ("performance", "drift", "schedule")
-_MODEL_EVENTS = ("registered", "promoted", "rejected", "failed", "rolled_back")
+_MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back")
 _WINDOW_KINDS = ("input", "outcome")
 
 

@@ -193,7 +193,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     policy: PolicySpec = field(default_factory=PolicySpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)
     gates: list[GateSpec] = field(default_factory=_gates_default)
-    promotion: Literal["automatic", "manual"] = "automatic"
+    promotion: Literal["automatic", "approval", "manual"] = "automatic"
 
     @cached_property
     def window_ms(self) -> int:

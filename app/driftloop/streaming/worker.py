@@ -13,10 +13,12 @@ from typing import Literal
 import faust
 import structlog
 from faust.types import TP
+from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES
 from driftloop.observability.server import Heartbeat, serve
-from driftloop.registry import schema_problem
+from driftloop.registry import RegistryError, schema_problem
+from driftloop.registry.database import what_it_said
 from driftloop.settings import Settings
 from driftloop.streaming.app import EXIT_FATAL, build_app
 from driftloop.streaming.assessor import AssessorService
@@ -58,7 +60,14 @@ class _Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        runtime = open_runtime(self._settings)
+        try:
+            runtime = open_runtime(self._settings)
+        except (RegistryError, ValueError) as error:
+            log.error("the worker cannot start", error=str(error))
+            return 1
+        except SQLAlchemyError as error:
+            log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
+            return 1
         runtime.metrics.declare(runtime.specs, DEAD_LETTER_CODES)
         apps = self._apps(runtime)
         server = None

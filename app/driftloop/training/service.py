@@ -19,7 +19,7 @@ from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry.artifacts import ArtifactStore
-from driftloop.registry.database import create_schema, open_engine, schema_problem
+from driftloop.registry.database import create_schema, open_engine, schema_problem, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import Relay, kafka_sender
@@ -60,6 +60,11 @@ def run_trainer(settings: Settings, *, lease_s: float = 15.0, broker_timeout_s: 
             _serve(settings, stopping, lease_s, broker_timeout_s)
         except (BrokerError, RegistryError, ValueError, OSError) as error:
             log.error("the trainer cannot start", error=str(error))
+            return 1
+        except SQLAlchemyError as error:
+            log.error(
+                "the trainer cannot go on: the database did not answer", error=what_it_said(error), exc_info=error
+            )
             return 1
         except TrainerError as error:
             log.error("the trainer ended", error=str(error), exc_info=error)
@@ -131,7 +136,7 @@ def _database_problem(engine: Engine) -> str | None:
     try:
         return schema_problem(engine)
     except SQLAlchemyError as error:
-        return f"the database does not answer: {error}"
+        return f"the database does not answer: {what_it_said(error)}"
 
 
 @contextmanager
