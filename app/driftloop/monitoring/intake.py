@@ -84,7 +84,7 @@ class PredictionRows:
 
 @dataclass(frozen=True, slots=True)
 class RefusedPrediction:
-    """A dead letter whose model, version and time are known: what is wrong with it is its features or its prediction."""
+    """A dead letter whose model, version and time are known: its features or its prediction are what is wrong."""
 
     index: int  # position in the batch
     version: VersionContext
