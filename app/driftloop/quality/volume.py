@@ -4,14 +4,16 @@ Rows of all versions are counted together: what a service sends does not change 
 are the rows of comparable windows: the same hour of the week where four weeks of them are there, else, for windows
 shorter than a day, the same time of the day, else all. Their median m and median absolute deviation give a negative
 binomial distribution (variance m + dispersion m^2), for counts are seldom Poisson. Too few or too many are rows
-outside its interval *and* further off than the spec's factor; where the comparable windows are not those of the same
-hour of the week, also outside their own 10 % and 90 % quantiles, so that weekends and nights are no alarm.
+outside its interval *and* further off than the spec's factor; with less than four weeks, further off by that factor
+from every window of the same hour of the week, too, so that weekends and nights are no alarm. (Where there is none of
+the same hour: outside the 10 % and 90 % quantiles of all.)
 """
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from driftloop.drift.sentences import number_text
@@ -43,8 +45,8 @@ _MAD_SCALE = 1.4826
 
 @dataclass(frozen=True)
 class Expectation:
-    """Rows that are expected: their median, dispersion, and what the comparable windows have in common; ``low`` and
-    ``high`` are the quantiles that are never an alarm."""
+    """Rows that are expected: their median, dispersion, and what the comparable windows have in common; rows from
+    ``low`` to ``high`` are no alarm whatever the distribution says (``low`` infinite: nothing of the kind)."""
 
     median: float
     dispersion: float
@@ -54,7 +56,7 @@ class Expectation:
     high: float
 
 
-def expected_rows(history: QualityHistory, start_ms: int, *, empty: bool) -> Expectation | None:
+def expected_rows(history: QualityHistory, start_ms: int, factor: float, *, empty: bool) -> Expectation | None:
     """What is expected of the window at ``start_ms``, right after the history; None: too little is known.
 
     Less than a week of windows says nothing yet, except that an ``empty`` window is odd where none was.
@@ -63,35 +65,38 @@ def expected_rows(history: QualityHistory, start_ms: int, *, empty: bool) -> Exp
     needed = max(_ANY, min(math.ceil(_WEEK_MS / window_ms), _ENOUGH))
     if len(rows) < needed:
         if empty and len(rows) >= _BEFORE_EMPTY and min(rows) > 0:
-            return _expectation(list(rows), "earlier windows", _UNKNOWN_SPREAD, guarded=True)
+            return _expectation(list(rows), "earlier windows", _UNKNOWN_SPREAD, _quantiles(rows))
         return None
     starts = [start_ms - window_ms * (len(rows) - index) for index in range(len(rows))]
     weekly = [count for count, at in zip(rows, starts, strict=True) if (start_ms - at) % _WEEK_MS == 0]
     if len(weekly) >= _SAME_HOUR_OF_WEEK:
-        return _expectation(weekly, "windows of the same hour of the week", _KNOWN_SPREAD, guarded=False)
+        return _expectation(weekly, "windows of the same hour of the week", _KNOWN_SPREAD, (math.inf, 0.0))
+    guard = (min(weekly) / factor, max(weekly) * factor) if weekly else _quantiles(rows)
     daily = [count for count, at in zip(rows, starts, strict=True) if (start_ms - at) % _DAY_MS == 0]
     if window_ms < _DAY_MS and len(daily) >= _SAME_TIME_OF_DAY:
-        return _expectation(daily, "windows of the same time of the day", _KNOWN_SPREAD, guarded=True)
-    return _expectation(list(rows), "earlier windows", _KNOWN_SPREAD, guarded=True)
+        return _expectation(daily, "windows of the same time of the day", _KNOWN_SPREAD, guard)
+    return _expectation(list(rows), "earlier windows", _KNOWN_SPREAD, guard)
 
 
-def _expectation(counts: list[int], slot: str, least_spread: float, *, guarded: bool) -> Expectation:
+def _quantiles(counts: Sequence[int]) -> tuple[float, float]:
+    ranked, outer = sorted(counts), len(counts) // 10
+    return float(ranked[outer]), float(ranked[-1 - outer])
+
+
+def _expectation(counts: list[int], slot: str, least_spread: float, guard: tuple[float, float]) -> Expectation:
     median = float(statistics.median(counts))
     deviation = _MAD_SCALE * statistics.median(abs(count - median) for count in counts)
     spread = (deviation / median) ** 2 - 1 / median if median else 0.0
     # The median of few windows is uncertain itself: its variance is pi / 2n of theirs.
     dispersion = max(spread, least_spread**2) * (1 + math.pi / (2 * len(counts)))
-    ranked = sorted(counts)
-    outer = len(ranked) // 10
-    low, high = (float(ranked[outer]), float(ranked[-1 - outer])) if guarded else (math.inf, 0.0)
-    return Expectation(median, dispersion, len(counts), slot, low, high)
+    return Expectation(median, dispersion, len(counts), slot, *guard)
 
 
 def volume(history: QualityHistory, rows: int, start_ms: int, rules: QualityRules) -> Finding | None:
     """``history`` must reach up to ``start_ms``. The statistic is rows over expected rows, the interval is in rows."""
     if rules.volume is None:
         return None
-    expected = expected_rows(history, start_ms, empty=not rows)
+    expected = expected_rows(history, start_ms, rules.volume, empty=not rows)
     if expected is None or expected.median <= 0.0:
         why = "no earlier windows to compare with" if expected is None else "comparable windows are mostly empty"
         return Finding(
