@@ -33,7 +33,7 @@ from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.quality.duplicates import copies_share
 from driftloop.quality.history import QualityHistory, caught_up, remember
-from driftloop.quality.judge import judge_quality, judge_volume
+from driftloop.quality.judge import judge_quality, judge_volume, usual_findings
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
@@ -179,7 +179,7 @@ def judge_window(
         judged.alerts += _update_alerts(state, key, reports, serving.model_version, spec)
     if key.kind == "input":
         state.last_input_end_ms = key.end_ms
-        _remember_quality(state, history, key, parts, serves, spec)
+        _remember_quality(state, history, key, parts, serves, serving, spec)
         if serving is not None:
             state.unheard_inputs.append(_without_features(serving))
     else:
@@ -213,12 +213,16 @@ def _remember_quality(
     key: WindowKey,
     parts: list[MergedPart],
     serves: MergedPart | None,
+    serving: WindowReport | None,
     spec: ModelSpec,
 ) -> None:
-    if serves is not None and isinstance(serves.stats, InputStats):
+    if serves is not None and serving is not None and isinstance(serves.stats, InputStats):
         rows = sum(_input_rows(part) for part in parts if not part.segment)
         copies = copies_share(serves.stats, spec.minimum_rows)
-        state.quality = remember(history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies)
+        usual = usual_findings(serving.quality, serves.stats, spec)
+        state.quality = remember(
+            history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies, usual=usual
+        )
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:

@@ -19,11 +19,12 @@ __all__ = ["constant_columns"]
 
 def constant_columns(stats: InputStats, rules: QualityRules, minimum_rows: int) -> Iterator[Finding]:
     """For each feature that is constant now and was not: Fisher's test that all rows have the value, from the
-    reference's rows with it. A rare deviation from a nearly constant reference is no surprise where it stays away."""
-    if not rules.constant:
+    reference's rows with it. The statistic is how much more of the rows have it than in the reference: where a rare
+    deviation from a nearly constant reference stays away, little has changed."""
+    if rules.constant is None:
         return
     for name, summary in stats.features.items():
-        if summary.rows < minimum_rows:
+        if summary.rows < minimum_rows or not summary.reference.rows:
             continue
         found = _numeric(summary) if isinstance(summary, NumericSummary) else _categorical(summary)
         if found is None:
@@ -33,16 +34,17 @@ def constant_columns(stats: InputStats, rules: QualityRules, minimum_rows: int) 
         yield Finding(
             check="constant",
             subject=f"{name}/constant",
-            statistic=1.0,
-            threshold=1.0,
+            statistic=1.0 - reference_hits / reference_rows,
+            threshold=rules.constant,
             p_value=all_hits(summary.rows, reference_hits, reference_rows),
             rows=summary.rows,
             sentence=(
                 f"{feature_text(name)} is {value} in all {summary.rows:,} rows that have it, "
                 f"in {reference_hits:,} of {reference_rows:,} in the reference"
             ),
-            exceeded=True,
+            exceeded=1.0 - reference_hits / reference_rows >= rules.constant,
             breaks_inputs=True,
+            may_be_usual=True,
         )
 
 

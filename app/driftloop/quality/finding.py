@@ -10,7 +10,8 @@ __all__ = ["Finding"]
 @dataclass(frozen=True)
 class Finding:
     """``exceeded``: the statistic is beyond its threshold. ``p_value`` None: nothing is left to chance, or the check
-    corrected for itself. ``enough`` False: too little to judge by. ``breaks_inputs`` as of ``QualityReport``."""
+    corrected for itself. ``enough`` False: too little to judge by. ``may_be_usual``: it is no break in a model whose
+    windows have it anyway, such as a day of the week in windows of a day. ``breaks_inputs`` as of ``QualityReport``."""
 
     check: str
     subject: str
@@ -24,3 +25,4 @@ class Finding:
     low: float | None = None
     high: float | None = None
     breaks_inputs: bool = False
+    may_be_usual: bool = False

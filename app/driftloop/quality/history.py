@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from msgspec import Struct, field
@@ -31,7 +32,8 @@ class QualityHistory(Struct, frozen=True, kw_only=True):
     ``rows``: rows over all versions in consecutive windows, oldest first, empty ones included. ``quiet``: how many of
     the last windows were empty. ``version`` served in the last window that was not. Of windows with rows: ``repeated``
     (ids, records), ``copies`` (share of rows that are copies), ``key_rows`` (rows whose keys were looked at). ``keys``:
-    extra keys with the end of the last window that had them.
+    extra keys with the end of the last window that had them. ``judged`` windows had rows enough for the checks of
+    features, and ``usual`` has, by subject, the end of the last of them with a finding that was no break.
     """
 
     version: str = ""
@@ -43,6 +45,8 @@ class QualityHistory(Struct, frozen=True, kw_only=True):
     copies: tuple[float, ...] = ()
     key_rows: tuple[int, ...] = ()
     keys: dict[str, int] = field(default_factory=dict)
+    judged: int = 0
+    usual: dict[str, int] = field(default_factory=dict)
 
 
 def begun(history: QualityHistory) -> bool:
@@ -63,10 +67,18 @@ def caught_up(history: QualityHistory, start_ms: int, window_ms: int) -> Quality
 
 
 def remember(
-    history: QualityHistory, stats: InputStats, version: str, *, rows: int, end_ms: int, copies: float | None
+    history: QualityHistory,
+    stats: InputStats,
+    version: str,
+    *,
+    rows: int,
+    end_ms: int,
+    copies: float | None,
+    usual: Iterable[str] = (),
 ) -> QualityHistory:
     """The history with one more window, after :func:`caught_up`. ``stats`` are the serving version's, ``rows`` the
-    model's, ``copies`` the share of copies or None if there were too few rows to say."""
+    model's, ``copies`` the share of copies or None if there were too few rows to judge features, ``usual`` the subjects
+    of findings that are no break."""
     quality = stats.quality
     history = replace(
         history,
@@ -80,13 +92,20 @@ def remember(
     keys = {**history.keys, **dict.fromkeys(quality.keys.extra.counts, end_ms)}
     oldest_ms = end_ms - KEPT_SHARES * history.window_ms
     newest = sorted((name for name, seen_ms in keys.items() if seen_ms > oldest_ms), key=lambda n: (-keys[n], n))
+    found = {**history.usual, **dict.fromkeys(usual, end_ms)}
     return replace(
         history,
+        judged=history.judged + (copies is not None),
+        usual={subject: seen_ms for subject, seen_ms in sorted(found.items()) if seen_ms > end_ms - _usual_ms(history)},
         repeated=_last(history.repeated, (quality.repeated_ids, stats.rows + quality.repeated_ids)),
         copies=history.copies if copies is None else _last(history.copies, copies),
         key_rows=_last(history.key_rows, quality.keys.rows),
         keys={name: keys[name] for name in sorted(newest[:_MOST_KEYS])},
     )
+
+
+def _usual_ms(history: QualityHistory) -> int:
+    return max(4 * _WEEK_MS, KEPT_SHARES * history.window_ms)
 
 
 def _last(items: tuple[ItemT, ...], item: ItemT) -> tuple[ItemT, ...]:

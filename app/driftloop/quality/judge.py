@@ -1,10 +1,14 @@
 """The one decision about each data-quality check of a window, used live and in replay.
 
 A check is broken if its statistic is beyond its threshold *and*, where chance plays a part, significant: at
-``quality.significance``, Bonferroni-corrected over the features, each check a family of its own.
+``quality.significance``, Bonferroni-corrected over the features, each check a family of its own. Rows of one window are
+more alike than rows of a whole reference, so what a feature's values do (constant, stuck, lost) is a break only if a
+week's windows before did not do it: a window's breaks are not learned as usual, but what its first windows have is.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from driftloop.events.messages import QualityDecision, QualityReport
 from driftloop.profiles.inputs import InputStats
@@ -21,7 +25,11 @@ from driftloop.quality.type_errors import type_errors
 from driftloop.quality.volume import volume
 from driftloop.spec.model import ModelSpec
 
-__all__ = ["UNLISTED_WHEN_FINE", "judge_quality", "judge_volume"]
+__all__ = ["UNLISTED_WHEN_FINE", "judge_quality", "judge_volume", "usual_findings"]
+
+# So many windows must have been judged before what they have is known as usual.
+_WINDOWS_TO_KNOW = 7
+_MAY_BE_USUAL = ("constant", "stuck", "lost")
 
 #: Checks of features that are in a report only where there is something to say.
 UNLISTED_WHEN_FINE = ("type_errors", "infinite", "constant", "stuck", "lost", "absent_key")
@@ -42,7 +50,9 @@ def judge_quality(stats: InputStats, spec: ModelSpec, history: QualityHistory | 
         *lost_categories(stats, rules, spec.minimum_rows),
         *absent_keys(stats, rules),
     ]
-    reports = [_report(finding, rules.significance / max(len(stats.features), 1)) for finding in findings]
+    known = history or QualityHistory()
+    significance = _of_features(stats, spec)
+    reports = [_report(_compared(finding, significance, known), significance) for finding in findings]
     if history is not None:
         compared = (
             repeated_ids(stats, history, rules),
@@ -51,6 +61,38 @@ def judge_quality(stats: InputStats, spec: ModelSpec, history: QualityHistory | 
         )
         reports += [_report(finding, rules.significance) for finding in compared if finding is not None]
     return reports
+
+
+def usual_findings(reports: list[QualityReport], stats: InputStats, spec: ModelSpec) -> list[str]:
+    """Subjects of findings about a feature's values that were beyond their bounds and yet no break."""
+    significance = _of_features(stats, spec)
+    return [
+        report.subject
+        for report in reports
+        if report.check in _MAY_BE_USUAL and report.decision != "broken" and _beyond(report, significance)
+    ]
+
+
+def _of_features(stats: InputStats, spec: ModelSpec) -> float:
+    return spec.quality.significance / max(len(stats.features), 1)
+
+
+def _beyond(report: QualityReport, significance: float) -> bool:
+    exceeded = report.statistic is not None and report.threshold is not None and report.statistic >= report.threshold
+    return exceeded and report.p_value is not None and report.p_value < significance
+
+
+def _compared(finding: Finding, significance: float, history: QualityHistory) -> Finding:
+    """A finding about a feature's values in the light of earlier windows."""
+    significant = finding.p_value is not None and finding.p_value < significance
+    if not (finding.may_be_usual and finding.exceeded and significant):
+        return finding
+    # A value that all rows have is one that far too many have: where the latter is usual, the former is a little more.
+    if history.usual.keys() & {finding.subject, finding.subject.replace("/constant", "/stuck")}:
+        return replace(finding, exceeded=False, sentence=f"{finding.sentence}; so it was in earlier windows, too")
+    if history.judged < _WINDOWS_TO_KNOW:
+        return replace(finding, enough=False, sentence=f"{finding.sentence}; too few earlier windows to compare with")
+    return finding
 
 
 def judge_volume(history: QualityHistory, rows: int, start_ms: int, spec: ModelSpec) -> list[QualityReport]:

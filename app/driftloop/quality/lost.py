@@ -61,4 +61,5 @@ def lost_categories(stats: InputStats, rules: QualityRules, minimum_rows: int) -
                 f"reference ({shown}{more})"
             ),
             exceeded=share >= rules.lost_categories,
+            may_be_usual=True,
         )

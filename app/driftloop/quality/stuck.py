@@ -50,6 +50,7 @@ def stuck_values(stats: InputStats, rules: QualityRules, minimum_rows: int) -> I
             ),
             exceeded=True,
             breaks_inputs=True,
+            may_be_usual=True,
         )
 
 

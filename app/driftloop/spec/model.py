@@ -121,17 +121,18 @@ class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the quality of a window's data is broken; null switches a check off, ``enabled: false`` all of them.
 
-    Shares are tolerated ones: ``type_errors`` of the records, ``infinite`` and ``stuck_values`` (on one value or in one
-    gap between anchors) more than in the reference, ``lost_categories`` of the reference's rows, ``repeated_ids`` more
-    than before, ``duplicate_rows`` more than before, ``new_keys`` of the rows looked at. ``volume`` is a factor: fewer
-    rows than the expected ones over it, or more than times it. ``empty_windows`` in a row are reported at most."""
+    Shares are tolerated ones: ``type_errors`` of the records; ``infinite``, ``constant`` (the one value) and
+    ``stuck_values`` (one value, or one gap between anchors) more than in the reference; ``lost_categories`` of the
+    reference's rows; ``repeated_ids`` and ``duplicate_rows`` more than before; ``new_keys`` of the rows looked at.
+    ``volume`` is a factor: fewer rows than the expected ones over it, or more than times it. ``empty_windows`` in a row
+    are reported at most."""
 
     enabled: bool = True
     significance: Fraction = 0.001
     type_errors: Fraction | None = 0.01
     infinite: Fraction | None = 0.001
-    constant: bool = True
-    stuck_values: Fraction | None = 0.2
+    constant: Fraction | None = 0.2
+    stuck_values: Fraction | None = 0.5
     lost_categories: Fraction | None = 0.01
     repeated_ids: Fraction | None = 0.1
     duplicate_rows: Fraction | None = 0.2

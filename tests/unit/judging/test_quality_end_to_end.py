@@ -220,10 +220,14 @@ def test_stable_days_open_nothing() -> None:
         (every(100, with_features(age=121)), "age/maximum", 3 / PER_DAY),
         (every(30, with_features(code="AB12")), "code/pattern", 10 / PER_DAY),
         (every(30, with_features(size="xl")), "size/categories", 10 / PER_DAY),
-        (with_features(income=50.0), "income/constant", 1.0),
-        (with_features(size="m"), "size/constant", 1.0),
-        (lambda event, _: event | {"prediction": 0.5}, "@prediction/constant", 1.0),
-        (every(2, with_features(income=50.0)), "income/stuck", None),
+        (with_features(income=50.0), "income/constant", None),
+        (with_features(size="m"), "size/constant", None),
+        (lambda event, _: event | {"prediction": 0.5}, "@prediction/constant", None),
+        (
+            lambda event, number: with_features(income=50.0)(event, 0) if number % 3 else event,
+            "income/stuck",
+            None,
+        ),
         (
             lambda event, _: event if event["features"]["code"] != "GH4" else with_features(code="AB1")(event, 0),
             "code/lost",
@@ -313,7 +317,7 @@ def labels(rows: list[Row]) -> list[Row]:
 
 def test_a_retrain_on_drift_waits_while_the_data_is_broken() -> None:
     """A stuck column drifts. Nobody should learn it."""
-    rows = events(with_features(income=20.0), days=range(5, 7))
+    rows = events(with_features(income=20.0), days=range(7, 9))
     told = watch(rows, labels(rows))
     assert told.commands == []
     holds = [decision for decision in told.decisions if decision.outcome == "hold"]

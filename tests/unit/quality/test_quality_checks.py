@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -18,7 +19,7 @@ from driftloop.profiles.reference import ReferenceProfile
 from driftloop.profiles.row_hashes import row_hashes
 from driftloop.quality.duplicates import copies_share
 from driftloop.quality.history import KEPT_SHARES, QualityHistory, caught_up, remember
-from driftloop.quality.judge import judge_quality, judge_volume
+from driftloop.quality.judge import judge_quality, judge_volume, usual_findings
 from driftloop.spec import ModelSpec, parse_spec
 
 DAY = 86_400_000
@@ -40,10 +41,17 @@ def window(x: Sequence[float], c: Sequence[str | None] = (), reference: Referenc
     return found
 
 
+#: A week of windows in which nothing was found.
+SOUND = QualityHistory(version="v1", end_ms=DAY, window_ms=DAY, judged=7)
+
+
 def judged(
     found: InputStats, spec: ModelSpec = SPEC, history: QualityHistory | None = None
 ) -> dict[str, QualityReport]:
-    reports = judge_quality(found, spec, history)
+    """By subject; without ``history`` a sound week is behind the window, and checks against it are left out."""
+    reports = judge_quality(found, spec, history or SOUND)
+    if history is None:
+        reports = [r for r in reports if r.check not in ("repeated_ids", "duplicate_rows", "new_keys")]
     assert len({report.subject for report in reports}) == len(reports)
     return {report.subject: report for report in reports}
 
@@ -112,9 +120,9 @@ def test_too_few_rows_tell_no_constant() -> None:
 
 @pytest.mark.parametrize("value", [41.0, 41.5, 999.0, 0.0])
 def test_a_stuck_value_or_gap(value: float) -> None:
-    report = judged(window([*VARIED[:140], *[value] * 60]))["x/stuck"]
+    report = judged(window([*VARIED[::2], *[value] * 150]))["x/stuck"]
     assert report.decision == "broken"
-    assert report.statistic == pytest.approx(0.3, abs=0.01)
+    assert report.statistic == pytest.approx(0.6, abs=0.01)
 
 
 def test_a_shift_is_not_stuck() -> None:
@@ -126,8 +134,68 @@ def test_a_shift_is_not_stuck() -> None:
 def test_many_anchors_make_gaps_that_stuck_values_fall_into() -> None:
     chance = np.random.default_rng(1)
     reference = profile(list(chance.normal(size=5_000)), ["a", "b"] * 2_500)
-    values = [*chance.normal(size=300), *[0.123456] * 200]
+    values = [*chance.normal(size=200), *[0.123456] * 300]
     assert broken(window(values, ["a", "b"] * 250, reference)) == {"x/stuck"}
+
+
+# -- what is usual
+
+
+def test_what_windows_always_have_is_no_break() -> None:
+    """Such as the day of the week in windows of a day: constant or nearly so in each, with another value."""
+    reference = profile([number % 7 for number in range(1000)], ["a", "b"] * 500)
+    known = QualityHistory()
+    for day in range(1, 40):
+        found = window([float(day % 7)] * 200, ["a", "b"] * 100, reference)
+        known = caught_up(known, day * DAY, DAY)
+        reports = judge_quality(found, SPEC, known)
+        assert {r.decision for r in reports if r.check in ("constant", "stuck")} == {
+            "insufficient" if day == 1 else "ok"
+        }
+        usual = usual_findings(reports, found, SPEC)
+        assert usual == ["x/constant", "x/stuck"]
+        known = remember(known, found, "v1", rows=200, end_ms=(day + 1) * DAY, copies=0.0, usual=usual)
+
+
+def test_a_break_is_not_learned_however_long_it_lasts() -> None:
+    known = SOUND
+    for day in range(1, 60):
+        found = window([7.0] * 200)
+        known = caught_up(known, day * DAY, DAY)
+        reports = judge_quality(found, SPEC, known)
+        assert {r.decision for r in reports if r.check in ("constant", "stuck")} == {"broken"}
+        usual = usual_findings(reports, found, SPEC)
+        assert usual == []
+        known = remember(known, found, "v1", rows=200, end_ms=(day + 1) * DAY, copies=0.0, usual=usual)
+
+
+def test_what_was_usual_is_forgotten_after_four_weeks() -> None:
+    known = msgspec.structs.replace(SOUND, usual={"x/constant": DAY})
+    for day in range(1, 29):
+        known = remember(known, window(VARIED), "v1", rows=200, end_ms=(day + 1) * DAY, copies=0.0)
+        assert ("x/constant" in known.usual) == (day < 28)
+
+
+def test_what_is_not_significant_is_not_usual_either() -> None:
+    reference = profile([0.0] * 500 + [1.0] * 500, ["a", "b"] * 500)
+    found = window([0.0] * 8, ["a"] * 8, reference)
+    loose = parse_spec(FEATURES.replace("minimum_rows: 50", "minimum_rows: 5"))
+    reports = judge_quality(found, loose, SOUND)
+    assert judged(found, loose)["x/constant"].decision == "ok"
+    assert usual_findings(reports, found, loose) == []
+
+
+def test_in_the_first_week_nothing_is_said_of_it() -> None:
+    assert judged(window([7.0] * 200), history=history(judged=6))["x/constant"].decision == "insufficient"
+
+
+def test_constant_is_usual_where_stuck_is() -> None:
+    """A day that the evening before does not reach into makes no break of a day of the week."""
+    reference = profile([number % 7 for number in range(1000)], ["a", "b"] * 500)
+    found = window([3.0] * 200, ["a", "b"] * 100, reference)
+    known = history(usual={"x/stuck": DAY})
+    assert judged(found, history=known)["x/constant"].decision == "ok"
+    assert "so it was in earlier windows" in judged(found, history=known)["x/constant"].sentence
 
 
 # -- lost categories
@@ -204,7 +272,7 @@ def test_a_window_of_unreadable_records_alone() -> None:
 
 
 def history(**changes: Any) -> QualityHistory:
-    return QualityHistory(**{"version": "v1", "end_ms": DAY, "window_ms": DAY} | changes)
+    return QualityHistory(**{"version": "v1", "end_ms": DAY, "window_ms": DAY, "judged": 7} | changes)
 
 
 def test_repeated_ids_against_earlier_windows() -> None:
@@ -274,7 +342,7 @@ def test_the_memory_of_earlier_windows_is_bounded() -> None:
 
 
 def test_every_check_can_be_switched_off() -> None:
-    off = "quality: {type_errors: null, infinite: null, constant: false, stuck_values: null, lost_categories: null, "
+    off = "quality: {type_errors: null, infinite: null, constant: null, stuck_values: null, lost_categories: null, "
     off += "repeated_ids: null, duplicate_rows: null, new_keys: null, absent_keys: false}"
     found = window([7.0] * 180 + [math.inf] * 20, ["a"] * 200)
     found.quality.add_refused("x", "missing", 500)
@@ -310,9 +378,9 @@ def test_stable_data_raises_at_most_one_false_alarm_in_a_hundred_windows(seed: i
     alarms = windows = 0
     for _ in range(6):
         reference = ReferenceProfile.build(spec, draw(3_000), model_version="v1")
-        known, usual = QualityHistory(), chance.choice([120, 900])
+        known, base = QualityHistory(), chance.choice([120, 900])
         for day in range(1, 41):
-            mean = usual * (0.3 if day % 7 > 4 else 1.0)
+            mean = base * (0.3 if day % 7 > 4 else 1.0)
             rows = int(chance.negative_binomial(50, 50 / (50 + mean)))
             columns = draw(rows)
             found = InputStats(reference)
@@ -327,5 +395,6 @@ def test_stable_data_raises_at_most_one_false_alarm_in_a_hundred_windows(seed: i
             alarms += any(report.decision == "broken" for report in reports)
             windows += 1
             copies = copies_share(found, spec.minimum_rows)
-            known = remember(known, found, "v1", rows=rows, end_ms=(day + 1) * DAY, copies=copies)
+            usual = usual_findings(reports, found, spec)
+            known = remember(known, found, "v1", rows=rows, end_ms=(day + 1) * DAY, copies=copies, usual=usual)
     assert alarms / windows <= 0.01

@@ -17,7 +17,7 @@ def problem(x: str = "", c: str = "", rest: str = "") -> str:
 
 
 def test_everything_that_can_be_written_is_read() -> None:
-    rules = "enabled: true, significance: 1e-4, type_errors: 0, infinite: null, constant: false, stuck_values: 0.5, "
+    rules = "enabled: true, significance: 1e-4, type_errors: 0, infinite: null, constant: null, stuck_values: 0.5, "
     rules += "lost_categories: null, repeated_ids: 1, duplicate_rows: null, new_keys: 0.2, absent_keys: false, "
     rules += "volume: 3, empty_windows: 0"
     spec = parse_spec(
