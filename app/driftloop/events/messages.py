@@ -26,6 +26,8 @@ __all__ = [
     "PartialMessage",
     "PolicyDecision",
     "Prediction",
+    "QualityDecision",
+    "QualityReport",
     "RetrainCommand",
     "SourceProgress",
     "SourceRange",
@@ -39,6 +41,7 @@ SCHEMA_VERSION = 1
 Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
 WindowKind = Literal["input", "outcome"]
 Decision = Literal["ok", "drift", "insufficient", "info"]
+QualityDecision = Literal["ok", "broken", "insufficient"]
 Severity = Literal["warning", "critical"]
 AlertState = Literal["opened", "firing", "resolved"]
 ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back"]
@@ -194,6 +197,27 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
 
 
+class QualityReport(Struct, frozen=True, kw_only=True):
+    """One data-quality check of one window. ``subject`` names it for alerts: ``age/maximum``, ``volume``.
+
+    ``statistic`` counts as too much from ``threshold`` on (``volume``: outside [``low``, ``high``]) if it is
+    significant too; ``p_value`` is None where nothing is left to chance. ``breaks_inputs``: what a model would learn
+    from this window is the break, so a retraining on drift is held back.
+    """
+
+    check: str
+    subject: str
+    statistic: float | None
+    threshold: float | None
+    p_value: float | None
+    rows: int
+    decision: QualityDecision
+    sentence: str
+    low: float | None = None
+    high: float | None = None
+    breaks_inputs: bool = False
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows)."""
 
@@ -210,6 +234,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sources: list[SourceRange]
     features: list[FeatureReport] = field(default_factory=list)
     metrics: list[MetricReport] = field(default_factory=list)
+    quality: list[QualityReport] = field(default_factory=list)
     drifted_features: int = 0
     judged_features: int = 0
     labeled_rows: int = 0

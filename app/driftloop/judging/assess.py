@@ -18,18 +18,22 @@ from driftloop.events.messages import (
     FeatureReport,
     MetricReport,
     PolicyDecision,
+    QualityReport,
     RetrainCommand,
     SourceRange,
     WindowReport,
 )
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
-from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
+from driftloop.quality.duplicates import copies_share
+from driftloop.quality.history import QualityHistory, caught_up, remember
+from driftloop.quality.judge import judge_quality, judge_volume, usual_findings
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
@@ -53,6 +57,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
     last_outcome_end_ms: int = NEVER_MS
+    quality: QualityHistory = msgspec.field(default_factory=QualityHistory)  # of input windows
 
 
 @dataclass
@@ -97,10 +102,15 @@ def report_of(
     spec_digest: str,
     trailing: list[OutcomeStats],
     status: str = "final",
+    *,
+    history: QualityHistory | None = None,
+    volume: list[QualityReport] | None = None,
 ) -> tuple[WindowReport, bytes]:
-    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first."""
+    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first, and
+    data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
+    quality: list[QualityReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
     if isinstance(part.stats, InputStats):
@@ -109,6 +119,9 @@ def report_of(
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
+        if not part.segment:
+            quality = [*judge_quality(part.stats, spec, history), *(volume or [])]
+            sentence += quality_sentence(quality)
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
@@ -129,6 +142,7 @@ def report_of(
         sources=part.sources,
         features=features,
         metrics=metrics,
+        quality=quality,
         drifted_features=drifted,
         judged_features=judged,
         labeled_rows=labeled,
@@ -150,12 +164,14 @@ def judge_window(
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
+    history, serves, volume = _before(key, parts, state, spec)
     for part in parts:
         trailing: list[OutcomeStats] = []
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-        report, stats = report_of(key, part, spec, spec_digest, trailing)
+        judges_volume = volume if part is serves else None
+        report, stats = report_of(key, part, spec, spec_digest, trailing, history=history, volume=judges_volume)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -163,6 +179,7 @@ def judge_window(
         judged.alerts += _update_alerts(state, key, reports, serving.model_version, spec)
     if key.kind == "input":
         state.last_input_end_ms = key.end_ms
+        _remember_quality(state, history, key, parts, serves, serving, spec)
         if serving is not None:
             state.unheard_inputs.append(_without_features(serving))
     else:
@@ -171,6 +188,41 @@ def judge_window(
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
     return judged
+
+
+def _before(
+    key: WindowKey, parts: list[MergedPart], state: ModelState, spec: ModelSpec
+) -> tuple[QualityHistory, MergedPart | None, list[QualityReport]]:
+    """What data-quality checks of an input window need: the history up to it, the part of the version that serves, as
+    :func:`_serving` will find it, and the verdict on the model's rows."""
+    if key.kind != "input":
+        return state.quality, None, []
+    history = caught_up(state.quality, key.start_ms, key.end_ms - key.start_ms)
+    whole = [part for part in parts if not part.segment]
+    serves = max(whole, key=lambda part: (_input_rows(part), part.version), default=None)
+    return history, serves, judge_volume(history, sum(map(_input_rows, whole)), key.start_ms, spec)
+
+
+def _input_rows(part: MergedPart) -> int:
+    return part.stats.rows if isinstance(part.stats, InputStats) else 0
+
+
+def _remember_quality(
+    state: ModelState,
+    history: QualityHistory,
+    key: WindowKey,
+    parts: list[MergedPart],
+    serves: MergedPart | None,
+    serving: WindowReport | None,
+    spec: ModelSpec,
+) -> None:
+    if serves is not None and serving is not None and isinstance(serves.stats, InputStats):
+        rows = sum(_input_rows(part) for part in parts if not part.segment)
+        copies = copies_share(serves.stats, spec.minimum_rows)
+        usual = usual_findings(serving.quality, serves.stats, spec)
+        state.quality = remember(
+            history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies, usual=usual
+        )
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:
@@ -243,4 +295,13 @@ def _consult_policy(
 
 
 def _without_features(report: WindowReport) -> WindowReport:
-    return msgspec.structs.replace(report, features=[], sources=[])
+    """What the policy needs of it: of the features only those that drift because their values are missing."""
+    missing = [feature for feature in report.features if _is_missing(feature)]
+    broken = [check for check in report.quality if check.decision == "broken"]
+    return msgspec.structs.replace(report, features=missing, quality=broken, sources=[])
+
+
+def _is_missing(feature: FeatureReport) -> bool:
+    return feature.decision == "drift" and any(
+        result.method == "missing" and result.exceeded for result in feature.results
+    )

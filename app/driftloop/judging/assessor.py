@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
+from driftloop.events.time import NEVER_MS
 from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
+from driftloop.judging.empty import empty_window_ends
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
@@ -52,7 +54,11 @@ class Advance:
 
 
 class Assessor:
-    """Windows of the models in one partition of the topic of partials."""
+    """Windows of the models in one partition of the topic of partials.
+
+    ``specs`` are those of these models alone: of a model whose windows another assessor puts together, every window
+    would seem to be empty.
+    """
 
     def __init__(
         self,
@@ -98,8 +104,11 @@ class Assessor:
         """Judge every window that has become final, in order, and restate those that late rows reached."""
         result = Advance()
         touched: set[str] = set()
-        for key, parts in self._assembly.newly_final():
-            if parts.in_time and key.end_ms > self._judged_until_ms(key):
+        for key, parts in self._due():
+            if parts is None:
+                self._judge_empty(key, result.judged)
+                touched.add(key.model_id)
+            elif parts.in_time and key.end_ms > self._judged_until_ms(key):
                 self._judge(key, parts, result.judged)
                 self._assembly.close(key)
                 touched.add(key.model_id)
@@ -117,6 +126,35 @@ class Assessor:
         result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
         return result
 
+    def _due(self) -> list[tuple[WindowKey, WindowParts | None]]:
+        """Windows that have become final, in the order in which they must be judged; None for those without a row."""
+        due: list[tuple[WindowKey, WindowParts | None]] = list(self._assembly.newly_final())
+        ends_ms: dict[str, list[int]] = {}
+        for key, parts in due:
+            if parts and parts.in_time and key.kind == "input" and key.end_ms > self._judged_until_ms(key):
+                ends_ms.setdefault(key.model_id, []).append(key.end_ms)
+        predictions_ms, _ = self._assembly.maxima_ms()
+        if predictions_ms > NEVER_MS:
+            for model_id, spec in self._specs.items():
+                if spec.quality.enabled and spec.quality.empty_windows:
+                    due += self._empty(model_id, spec, ends_ms.get(model_id, []), predictions_ms)
+        # Where late rows alone came for a window without others, the empty one is judged before they restate it.
+        return sorted(due, key=lambda item: (item[0], item[1] is not None))
+
+    def _empty(
+        self, model_id: str, spec: ModelSpec, final_ends_ms: list[int], predictions_ms: int
+    ) -> list[tuple[WindowKey, None]]:
+        state = self._state(model_id)
+        ends_ms = empty_window_ends(
+            window_ms=spec.window_ms,
+            last_end_ms=state.last_input_end_ms if state.quality.version else None,
+            quiet=state.quality.quiet,
+            limit=spec.quality.empty_windows,
+            final_ends_ms=final_ends_ms,
+            until_ms=predictions_ms - spec.allowed_lateness_ms,
+        )
+        return [(WindowKey(end_ms, end_ms - spec.window_ms, model_id, "input"), None) for end_ms in ends_ms]
+
     # -- one window ----------------------------------------------------------------------------------------------
 
     def _judged_until_ms(self, key: WindowKey) -> int:
@@ -129,6 +167,14 @@ class Assessor:
             key, merged, self._state(key.model_id), self._specs[key.model_id], self._digests[key.model_id]
         )
         judged.add(step)
+
+    def _judge_empty(self, key: WindowKey, judged: Judged) -> None:
+        """A window without a row, reported for the version that served last."""
+        state = self._state(key.model_id)
+        version = state.quality.version
+        profile = self._lookups.profile(key.model_id, version)
+        nothing = MergedPart(version, "", InputStats(profile), [], profile)
+        judged.add(judge_window(key, [nothing], state, self._specs[key.model_id], self._digests[key.model_id]))
 
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
         """Report again with what came after the final report, which itself stays as it is."""

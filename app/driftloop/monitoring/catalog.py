@@ -8,6 +8,7 @@ from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
+from driftloop.profiles.rules import RuleBook
 from driftloop.profiles.segments import segment_key
 from driftloop.spec.model import ModelSpec
 
@@ -30,6 +31,8 @@ class ModelContext:
         self.features = FeatureDecoder(spec)
         self.prediction = PredictionDecoder(spec)
         self.label = LabelDecoder(spec)
+        self.rules = RuleBook(spec)
+        self.feature_names = frozenset(spec.features)
         self.window_ms = spec.window_ms
         self.horizon_ms = spec.label_horizon_ms
         self.retention_ms = spec.late_retention_ms

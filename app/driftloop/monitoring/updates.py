@@ -9,6 +9,9 @@ import numpy as np
 from driftloop.joining.pending import Pending
 from driftloop.monitoring.cohort import Cohort, OutcomePane
 from driftloop.monitoring.intake import PredictionRows
+from driftloop.profiles.columns import Columns
+from driftloop.profiles.feature_keys import sampled_rows
+from driftloop.profiles.quality import QualityStats
 
 __all__ = ["OutcomeUpdates", "update_input_panes"]
 
@@ -28,9 +31,28 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
     for (_, late, segment), (cohort, members) in buckets.items():
         pane = cohort.input_pane(segment, late)
         assert pane.stats is not None, "a row in time reached a window that its own partition had closed"
-        pane.stats.update(group.select(members), len(members))
+        columns = group.select(members)
+        pane.stats.update(columns, len(members))
+        if not segment:
+            _update_quality(pane.stats.quality, group, members, columns)
         pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])
         pane.dirty = True
+
+
+def _update_quality(quality: QualityStats, group: PredictionRows, members: list[int], columns: Columns) -> None:
+    model = group.version.model
+    if model.rules:
+        quality.add_violations(model.rules.violations(columns))
+    hashes, times_ms = group.hashes, group.times_ms
+    if len(members) < len(group.events):
+        index = np.asarray(members, np.intp)
+        hashes, times_ms = hashes[index], times_ms[index]
+    quality.hashed_rows += len(members)
+    quality.distinct.update(hashes)
+    sample = sampled_rows(hashes, times_ms)
+    if sample.size:
+        events = group.events
+        quality.keys.update((events[members[at]].features for at in sample.tolist()), model.feature_names)
 
 
 @dataclass

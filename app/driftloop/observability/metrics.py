@@ -115,6 +115,11 @@ class Metrics:
         if lag is not None:
             self._families.lag.set((topic, str(partition)), max(0, lag))
 
+    def latest_prediction(self, model_id: str, event_time_ms: int, record_time_ms: int) -> None:
+        """How fresh the model's predictions are: the largest event time, and the record time of the last one."""
+        self._families.prediction_event_time.set((model_id,), event_time_ms / 1_000)
+        self._families.prediction_record_time.set((model_id,), record_time_ms / 1_000)
+
     def pending(self, partition: int, count: int) -> None:
         self._families.pending.set((str(partition),), count)
 

@@ -22,6 +22,7 @@ __all__ = [
     "PerformanceRule",
     "PerformanceRules",
     "PolicySpec",
+    "QualityRules",
     "Task",
     "TrainingSpec",
     "TriggerSpec",
@@ -38,10 +39,18 @@ CategoricalMethodName = Literal["chi_square", "psi", "jensen_shannon"]
 
 
 class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One feature: ``numeric`` (numbers, booleans) or ``categorical`` (strings, integers, booleans)."""
+    """One feature: ``numeric`` (numbers, booleans) or ``categorical`` (strings, integers, booleans).
+
+    ``minimum`` and ``maximum`` bound a numeric feature, ``pattern`` (a regular expression for the whole text) and
+    ``categories`` a categorical one; up to ``max_violations`` of the rows may violate each without an alert."""
 
     kind: FeatureKind
     required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    categories: list[str] | None = None
+    max_violations: Fraction = 0.0
 
 
 class DriftMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,6 +118,30 @@ class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     resolve_after: PositiveInt = 2
 
 
+class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the quality of a window's data is broken; null switches a check off, ``enabled: false`` all of them.
+
+    Shares are tolerated ones: ``type_errors`` of the records; ``infinite``, ``constant`` (the one value) and
+    ``stuck_values`` (one value, or one gap between anchors) more than in the reference; ``lost_categories`` of the
+    reference's rows; ``repeated_ids`` and ``duplicate_rows`` more than before; ``new_keys`` of the rows looked at.
+    ``volume`` is a factor: fewer rows than the expected ones over it, or more than times it. ``empty_windows`` in a row
+    are reported at most."""
+
+    enabled: bool = True
+    significance: Fraction = 0.001
+    type_errors: Fraction | None = 0.01
+    infinite: Fraction | None = 0.001
+    constant: Fraction | None = 0.2
+    stuck_values: Fraction | None = 0.5
+    lost_categories: Fraction | None = 0.01
+    repeated_ids: Fraction | None = 0.1
+    duplicate_rows: Fraction | None = 0.2
+    new_keys: Fraction | None = 0.05
+    absent_keys: bool = True
+    volume: Annotated[float, Meta(gt=1.0)] | None = 2.0
+    empty_windows: Annotated[int, Meta(ge=0, le=1_000)] = 7
+
+
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
     ``share`` of the judged features drift in ``consecutive`` windows), ``schedule`` (``every`` so long)."""
@@ -124,11 +157,13 @@ class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to retrain, and what holds it back."""
+    """When to retrain, and what holds it back. ``hold_on_broken_data``: a drift trigger waits while the newest input
+    window's data is broken upstream, since a model trained on it would learn the break."""
 
     triggers: list[TriggerSpec] = field(default_factory=list)
     cooldown: Duration = "7d"
     minimum_labeled_rows: PositiveInt = 500
+    hold_on_broken_data: bool = True
 
     @property
     def cooldown_ms(self) -> int:
@@ -189,6 +224,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     segments: list[str] = field(default_factory=list)
     drift: DriftRules = field(default_factory=DriftRules)
     performance: PerformanceRules = field(default_factory=PerformanceRules)
+    quality: QualityRules = field(default_factory=QualityRules)
     alerts: AlertRules = field(default_factory=AlertRules)
     policy: PolicySpec = field(default_factory=PolicySpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)

@@ -31,10 +31,12 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
     checks: list[Callable[[ModelSpec], Found]] = [
         _durations,
         _features,
+        _feature_rules,
         _classes,
         _segments,
         _drift,
         _performance,
+        _quality,
         _alerts,
         _policy,
         _training,
@@ -72,6 +74,39 @@ def _features(spec: ModelSpec) -> Found:
             yield ("features", name), "expected a name of 1 to 128 printable characters"
         elif name.startswith("@"):
             yield ("features", name), f"names that begin with '@' are driftloop's own, got {name!r}; rename the feature"
+
+
+def _feature_rules(spec: ModelSpec) -> Found:
+    for name, feature in spec.features.items():
+        path: KeyPath = ("features", name)
+        wrong_kind = ("pattern", "categories") if feature.kind == "numeric" else ("minimum", "maximum")
+        for rule in wrong_kind:
+            if getattr(feature, rule) is not None:
+                other = "categorical" if feature.kind == "numeric" else "numeric"
+                yield (*path, rule), f"{rule!r} is a rule for {other} features, and {name!r} is {feature.kind}"
+        if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
+            yield (
+                (*path, "minimum"),
+                f"expected at most the maximum of {feature.maximum:g}, got {feature.minimum:g}; no value fits both",
+            )
+        if feature.pattern is not None:
+            try:
+                re.compile(feature.pattern)
+            except re.error as error:
+                yield (*path, "pattern"), f"expected a regular expression of Python, got {feature.pattern!r}: {error}"
+        if feature.categories is not None:
+            if not feature.categories:
+                yield (*path, "categories"), "expected at least one allowed category, got an empty list"
+            for index, text in _repeated(feature.categories):
+                yield (*path, "categories", index), f"the category {text!r} is listed twice"
+        rules = (feature.minimum, feature.maximum, feature.pattern, feature.categories)
+        if feature.max_violations and all(rule is None for rule in rules):
+            yield (*path, "max_violations"), f"{name!r} has no minimum, maximum, pattern or categories to violate"
+
+
+def _quality(spec: ModelSpec) -> Found:
+    if not 0.0 < spec.quality.significance < 1.0:
+        yield ("quality", "significance"), f"expected a number between 0 and 1, got {spec.quality.significance:g}"
 
 
 def _classes(spec: ModelSpec) -> Found:

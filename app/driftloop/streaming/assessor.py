@@ -81,8 +81,13 @@ class AssessorService:
 
     def _recover(self, partition: int) -> Assessor:
         start = self._store.restart_offset(partition) or 0
+        own = {
+            model: spec
+            for model, spec in self._specs.items()
+            if model_partition(model, self._settings.model_partitions) == partition
+        }
         assessor = Assessor(
-            self._specs,
+            own,
             self._settings.source_partitions,
             Lookups(self._catalog.known_profile, self._store.load_state, self._store.final_report),
             start_offset=start,

@@ -135,7 +135,9 @@ def told(stored: Stored) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, 
 def test_interleaving_and_restarts_change_no_report_alert_or_command(events: list[world.Event]) -> None:
     logs = logs_of(events, 3)
     expected = told(run(logs, 3, seed=0))
-    assert len(expected[0]) == 12 * 2 * 3, "twelve days, inputs and outcomes, all rows and two segments"
+    assert len(expected[0]) == 12 * 2 * 3 + 1, (
+        "twelve days, inputs and outcomes, all rows and two segments; one day empty"
+    )
     assert len(expected[2]) == 1
     for seed in range(1, 6):
         assert told(run(logs, 3, seed=seed)) == expected, f"seed {seed}"
