@@ -14,8 +14,8 @@ from support.cluster import Cluster, Outcome, outcome_of, versions_of
 from support.own_settings import own_settings
 
 DAYS, PER_DAY = 10, 400
-#: Input and outcome windows of every day, over all rows and two regions.
-REPORTS = DAYS * 2 * 3
+#: Input and outcome windows of every day, over all rows and two regions, and the empty input window before the end.
+REPORTS = DAYS * 2 * 3 + 1
 #: Version v1 is there from the start; the drift leads to one retrain command and so to v2.
 VERSIONS = ["v1", "v2"]
 
