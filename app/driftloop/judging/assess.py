@@ -103,6 +103,7 @@ def report_of(
     metrics: list[MetricReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
+    confusion: list[list[int]] | None = None
     if isinstance(part.stats, InputStats):
         features = judge_inputs(part.stats, part.profile, spec)
         rows = part.stats.rows
@@ -113,6 +114,7 @@ def report_of(
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
+        confusion = part.stats.confusion
         decision, sentence = outcome_sentence(metrics, rows, labeled)
     stats = part.stats.encode()
     report = WindowReport(
@@ -137,6 +139,7 @@ def report_of(
         decision=decision,
         sentence=sentence,
         spec_digest=spec_digest,
+        confusion=confusion,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)

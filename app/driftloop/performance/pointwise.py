@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,7 @@ MEAN_METRICS: Final[dict[Task, tuple[str, ...]]] = {
     "binary": ("log_loss", "accuracy", "brier", "base_rate", "mean_score"),
     "regression": ("mae", "bias", "mean_label"),
     "multiclass": ("accuracy", "log_loss"),
+    "ranking": (),
 }
 
 
@@ -30,8 +31,10 @@ def evaluate(
     classes: Sequence[str] = (),
     decision_threshold: float = 0.5,
     confidence: float = 0.95,
+    names: Iterable[str] | None = None,
 ) -> dict[str, MetricValue]:
-    """Every metric of the task with its interval. Shapes and errors as for :meth:`OutcomeStats.update`.
+    """Every metric of the task with its interval, or those named. Shapes and errors as for
+    :meth:`OutcomeStats.update`.
 
     >>> evaluate("binary", np.array([0.1, 0.4, 0.8]), np.array([0, 0, 1]))["roc_auc"].value
     1.0
@@ -40,7 +43,7 @@ def evaluate(
     stats = OutcomeStats(task, classes, decision_threshold, center if np.isfinite(center) else 0.0)
     stats.add_predicted(len(predictions))
     stats.update(predictions, labels, np.zeros(len(predictions), np.int64))
-    return stats.metrics(confidence)
+    return stats.metrics(confidence, names)
 
 
 def row_values(
