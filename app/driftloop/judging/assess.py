@@ -8,6 +8,7 @@ is judged, so that no decision depends on how far predictions happened to be ahe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +26,7 @@ from driftloop.events.messages import (
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
@@ -33,7 +35,7 @@ from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
-__all__ = ["Judged", "MergedPart", "ModelState", "TrailingWindow", "judge_window", "report_id_of", "report_of"]
+__all__ = ["Judged", "MergedPart", "ModelState", "TrailingWindow", "judge_window", "report_id_of", "report_of", "segments_of"]
 
 
 class TrailingWindow(msgspec.Struct, frozen=True):
@@ -97,8 +99,10 @@ def report_of(
     spec_digest: str,
     trailing: list[OutcomeStats],
     status: str = "final",
+    groups: Mapping[str, OutcomeStats] | None = None,
 ) -> tuple[WindowReport, bytes]:
-    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first."""
+    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first; ``groups`` are
+    the version's segments in this window, for the gaps between them."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
@@ -112,6 +116,8 @@ def report_of(
         decision, sentence = input_sentence(features, rows, spec)
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
+        if groups is not None:
+            metrics += judge_fairness(groups, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
         confusion = part.stats.confusion
@@ -155,10 +161,12 @@ def judge_window(
     reports: list[WindowReport] = []
     for part in parts:
         trailing: list[OutcomeStats] = []
+        groups: dict[str, OutcomeStats] | None = None
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-        report, stats = report_of(key, part, spec, spec_digest, trailing)
+            groups = segments_of(part.version, parts)
+        report, stats = report_of(key, part, spec, spec_digest, trailing, groups=groups)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -174,6 +182,15 @@ def judge_window(
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
     return judged
+
+
+def segments_of(version: str, parts: Iterable[MergedPart]) -> dict[str, OutcomeStats]:
+    """Outcome statistics of a version's segments, by segment key."""
+    return {
+        part.segment: part.stats
+        for part in parts
+        if part.version == version and part.segment and isinstance(part.stats, OutcomeStats)
+    }
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:

@@ -30,6 +30,8 @@ class ModelContext:
         self.features = FeatureDecoder(spec)
         self.prediction = PredictionDecoder(spec)
         self.label = LabelDecoder(spec)
+        #: The feature that a row's value is multiplied with, if there is one.
+        self.weight_column = None if spec.performance.value is None else spec.performance.value.column
         self.window_ms = spec.window_ms
         self.horizon_ms = spec.label_horizon_ms
         self.retention_ms = spec.late_retention_ms

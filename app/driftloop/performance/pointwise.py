@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from driftloop.performance.binary import log_losses
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.outcomes import OutcomeStats
-from driftloop.spec.model import Task
+from driftloop.spec.metrics import TASK_METRICS, reported_metrics
+from driftloop.spec.model import ModelSpec, Task
 
-__all__ = ["MEAN_METRICS", "evaluate", "row_values"]
+__all__ = ["MEAN_METRICS", "evaluate", "evaluate_model", "row_values"]
 
 #: Task to the metrics that are means of one number for each row (``rmse`` is the root of such a mean).
 MEAN_METRICS: Final[dict[Task, tuple[str, ...]]] = {
@@ -44,6 +45,24 @@ def evaluate(
     stats.add_predicted(len(predictions))
     stats.update(predictions, labels, np.zeros(len(predictions), np.int64))
     return stats.metrics(confidence, names)
+
+
+def evaluate_model(
+    spec: ModelSpec,
+    predictions: NDArray[np.float64],
+    labels: NDArray[np.int64] | NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    confidence: float = 0.95,
+) -> dict[str, MetricValue]:
+    """Every metric of the model's task, and those that its spec names, with the spec's settings: reference values.
+
+    ``weights`` (n,): the value column of the rows, if the spec has one. Shapes and errors as for
+    :meth:`OutcomeStats.update`.
+    """
+    center = float(np.mean(labels)) if spec.task == "regression" and len(labels) else 0.0
+    stats = OutcomeStats.of_spec(spec, center if np.isfinite(center) else 0.0)
+    stats.update(predictions, labels, np.zeros(len(predictions), np.int64), weights=weights)
+    return stats.metrics(confidence, dict.fromkeys([*TASK_METRICS[spec.task], *reported_metrics(spec)]))
 
 
 def row_values(

@@ -126,7 +126,8 @@ def _bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
     place = (exponent.astype(np.int64) - _LEAST_EXPONENT) * _PARTS + part
     place = np.clip(place, -1, _SIDE - 1)
     place[mantissa == 0.0] = -1
-    return np.where(values < 0.0, _ZERO - 1 - place, _ZERO + 1 + place)
+    bins: NDArray[np.int64] = np.where(values < 0.0, _ZERO - 1 - place, _ZERO + 1 + place)
+    return bins
 
 
 def _value_of(index: int) -> tuple[float, float]:

@@ -179,7 +179,7 @@ def test_all_problems_are_told_at_once() -> None:
         "late.yaml, line 2: features.temp.kind: expected one of 'numeric', 'categorical', got 'number', "
         "did you mean 'numeric'?",
         "late.yaml, line 2: features['@x y'].kind: this key is missing; expected one of 'numeric', 'categorical'",
-        "late.yaml, line 1: task: this key is missing; expected one of 'binary', 'multiclass', 'regression'",
+        "late.yaml, line 1: task: this key is missing; expected one of 'binary', 'multiclass', 'regression', 'ranking'",
     ]
 
 
