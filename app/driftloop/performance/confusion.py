@@ -86,7 +86,7 @@ class Confusion:
         covariance = self.rows * int(self.hit_counts.sum()) - sum(
             a * b for a, b in zip(self.true_counts.tolist(), self.said_counts.tolist(), strict=True)
         )
-        scale = math.sqrt(true_spread) * math.sqrt(said_spread)
+        scale = math.sqrt(true_spread * said_spread)
         value = max(-1.0, min(1.0, covariance / scale))
         a, b, root = said_spread / rows_squared, true_spread / rows_squared, scale / rows_squared
         by_covariance = (self._on - self._c[self.truth] - self._t[self.said]) / root

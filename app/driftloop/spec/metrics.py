@@ -180,9 +180,12 @@ def direction_of(task: Task, metric: str) -> int | None:
     return known
 
 
-def known_metrics(task: Task) -> list[str]:
-    """How the metrics of a task are written, with a place holder where there is a parameter."""
-    return [*TASK_METRICS[task], *(VALUE_METRICS if task == "binary" else ()), *(text for *_, text in _FAMILIES[task])]
+def known_metrics(task: Task, *, judged: bool = False) -> list[str]:
+    """How the metrics of a task are written, with a place holder where there is a parameter. ``judged``: only those that
+    are better high or better low."""
+    fixed = {**TASK_METRICS[task], **(VALUE_METRICS if task == "binary" else {})}
+    written = [*fixed.items(), *((text, direction) for _, direction, text in _FAMILIES[task])]
+    return [name for name, direction in written if direction or not judged]
 
 
 def reported_metrics(spec: ModelSpec) -> list[str]:

@@ -139,7 +139,7 @@ def _methods(path: KeyPath, kind: str, methods: list[DriftMethod], allowed: tupl
 def _metric(spec: ModelSpec, path: KeyPath, name: str, *, judged: bool = True) -> Found:
     """``judged``: the metric must be better high or better low."""
     direction = direction_of(spec.task, name)
-    usable = [metric for metric in known_metrics(spec.task) if not judged or direction_of(spec.task, metric) != 0]
+    usable = known_metrics(spec.task, judged=judged)
     if direction is None:
         hint = did_you_mean(name, usable)
         yield path, f"expected a metric of a {spec.task} model ({', '.join(usable)}), got {name!r}{hint}"

@@ -68,7 +68,7 @@ def compare(
     """
     direction = direction_of(task, metric) or 0
     if direction == 0:
-        better = [name for name in known_metrics(task) if direction_of(task, name) != 0]
+        better = known_metrics(task, judged=True)
         raise ValueError(f"the metric {metric!r} of a {task} model has no better direction; compare one of {better}")
     first, second = (_metric(task, metric, labels, scores, decision_threshold) for scores in (challenger, champion))
     rows = len(labels)
