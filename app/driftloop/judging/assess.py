@@ -35,7 +35,16 @@ from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
-__all__ = ["Judged", "MergedPart", "ModelState", "TrailingWindow", "judge_window", "report_id_of", "report_of", "segments_of"]
+__all__ = [
+    "Judged",
+    "MergedPart",
+    "ModelState",
+    "TrailingWindow",
+    "judge_window",
+    "report_id_of",
+    "report_of",
+    "segments_of",
+]
 
 
 class TrailingWindow(msgspec.Struct, frozen=True):

@@ -173,9 +173,7 @@ class Assessor:
         fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
         return next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
 
-    def _siblings(
-        self, key: WindowKey, version: str, parts: WindowParts, judged: Judged
-    ) -> Iterator[MergedPart]:
+    def _siblings(self, key: WindowKey, version: str, parts: WindowParts, judged: Judged) -> Iterator[MergedPart]:
         """Every segment of a version in an outcome window, restated or as it was reported."""
         profile = self._lookups.profile(key.model_id, version)
         for segment in sorted(profile.segments):

@@ -41,8 +41,8 @@ def log_losses(probability_of_truth: NDArray[np.float64]) -> NDArray[np.float64]
 class BinarySums:
     """Confusion matrix, score histogram per class, sums of log loss, Brier score and score with their squares.
 
-    A score of at least ``decision_threshold`` counts as a positive decision. The scores of up to ``exact_rows`` rows are
-    kept beside the histogram. ``value``: what each outcome is worth.
+    A score of at least ``decision_threshold`` counts as a positive decision. The scores of up to ``exact_rows`` rows
+    are kept beside the histogram. ``value``: what each outcome is worth.
     """
 
     __slots__ = ("_bins", "bounded", "confusion", "decision_threshold", "exact", "scores", "value")
@@ -65,7 +65,8 @@ class BinarySums:
         sign: int,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
-        """``weights`` (n,): what the value of each row is multiplied with, NaN where unknown. Raises ``ValueError`` before anything is counted if a score is outside [0, 1] or a label not 0 or 1."""
+        """``weights`` (n,): what the value of each row is multiplied with, NaN where unknown. Raises ``ValueError``
+        before anything is counted if a score is outside [0, 1] or a label not 0 or 1."""
         if not (predictions.min() >= 0.0 and predictions.max() <= 1.0):
             raise ValueError("predictions of a binary task are probabilities in [0, 1]; at least one here is not")
         if labels.min() < 0 or labels.max() > 1:

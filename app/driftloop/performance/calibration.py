@@ -3,12 +3,12 @@
 Rows are put into ten groups of about equally many by score. Equal widths would leave a model of rare events with one
 group. Within a group d is the mean score less the share of positives, and w its share of the rows.
 
-References: A. H. Murphy, "A new vector partition of the probability score", J. Applied Meteorology 12, 1973;
-D. B. Stephenson, C. A. S. Coelho, I. T. Jolliffe, "Two extra components in the Brier score decomposition", Weather and
-Forecasting 23, 2008 (the within-group term); C. A. T. Ferro, T. E. Fricker, "A bias-corrected decomposition of the Brier
-score", Q. J. R. Meteorological Society 138, 2012 (how far chance alone moves the terms); M. P. Naeini, G. F. Cooper,
-M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (the error, and groups of
-equally many).
+References: A. H. Murphy, "A new vector partition of the probability score", J. Applied Meteorology 12, 1973; D. B.
+Stephenson, C. A. S. Coelho, I. T. Jolliffe, "Two extra components in the Brier score decomposition", Weather and
+Forecasting 23, 2008 (the within-group term); C. A. T. Ferro, T. E. Fricker, "A bias-corrected decomposition of the
+Brier score", Q. J. R. Meteorological Society 138, 2012 (how far chance alone moves the terms); M. P. Naeini, G. F.
+Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015 (the error, and
+groups of equally many).
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ def brier_parts(found: CalibrationGroups, brier: float, confidence: float) -> di
         "brier_resolution": _squares(
             resolution, spread, weights, chance, bias - uncertainty / rows, rows, confidence, 0.0
         ),
-        "brier_uncertainty": MetricValue(
-            uncertainty, min(uncertainty, *at_limits), max(uncertainty, most), rows, 0.0
-        ),
+        "brier_uncertainty": MetricValue(uncertainty, min(uncertainty, *at_limits), max(uncertainty, most), rows, 0.0),
         "brier_within": MetricValue(within, None, None, rows, slack),
     }
 

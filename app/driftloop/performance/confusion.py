@@ -149,9 +149,7 @@ def _over(part: _Floats, whole: _Floats) -> tuple[_Floats, _Floats]:
 _Metric = Callable[[Confusion, float], MetricValue]
 
 
-def _bounded(
-    found: tuple[float, float] | None, rows: int, confidence: float, least: float = 0.0
-) -> MetricValue:
+def _bounded(found: tuple[float, float] | None, rows: int, confidence: float, least: float = 0.0) -> MetricValue:
     if found is None:
         return MetricValue(None, None, None, rows)
     value, variance = found

@@ -5,8 +5,9 @@ limits, two groups' difference Newcombe's (ratio: Donner and Zou's), and because
 pairs, each pair's limits are at the confidence divided over all of them (Bonferroni). The gap's limits are the largest
 ones of any pair: they hold the true widest gap with at least the stated confidence.
 
-References: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", NeurIPS 2016; R. G. Newcombe,
-Statistics in Medicine 17, 1998 (method 10); A. Donner, G. Y. Zou, Statistical Methods in Medical Research 21, 2012.
+References: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", NeurIPS 2016; R. G.
+Newcombe, Statistics in Medicine 17, 1998 (method 10); A. Donner, G. Y. Zou, Statistical Methods in Medical Research
+21, 2012.
 """
 
 from __future__ import annotations
@@ -74,18 +75,17 @@ _RATES: Final[dict[str, tuple[_Rate, ...]]] = {
 
 
 def judge_fairness(segments: Mapping[str, OutcomeStats], spec: ModelSpec) -> list[MetricReport]:
-    """Reports of every fairness metric of the spec, called ``metric/column``; ``segments`` are the outcome statistics of
-    one window and version by segment key.
+    """Reports of every fairness metric of the spec, called ``metric/column``; ``segments`` are the outcome statistics
+    of one window and version by segment key.
 
     Groups with fewer labeled rows than the spec's ``minimum_rows`` take no part, nor do the rows of all rare values
     together and those without a value. ``insufficient`` with fewer than two groups, or a rate that is undefined. With a
     bound the decision is ``drift`` if the gap has come to it *and* its interval excludes equality.
     """
-    reports = []
+    reports: list[MetricReport] = []
     for fairness in spec.performance.fairness:
         groups = _groups(segments, fairness.column, spec.minimum_rows)
-        for metric in fairness.metrics:
-            reports.append(_report(metric, fairness, groups, spec.minimum_rows))
+        reports += [_report(metric, fairness, groups, spec.minimum_rows) for metric in fairness.metrics]
     return reports
 
 
@@ -108,7 +108,9 @@ def _report(metric: str, fairness: FairnessSpec, groups: Sequence[_Group], minim
     bound = fairness.bounds.get(metric)
     gap = None
     if len(groups) >= 2:
-        gap = _ratio(groups, fairness.confidence) if metric.endswith("_ratio") else _difference(metric, groups, fairness)
+        gap = (
+            _ratio(groups, fairness.confidence) if metric.endswith("_ratio") else _difference(metric, groups, fairness)
+        )
     if gap is None:
         few = f"{len(groups)} groups of {fairness.column} have {minimum_rows} labeled rows or more, two are needed"
         why = few if len(groups) < 2 else "a rate has no rows to be one of"

@@ -124,9 +124,10 @@ class OutcomeStats:
         """Add labeled predictions (``sign`` 1), or take out again what was added before (-1: a corrected label).
 
         Shapes: binary and regression (n,) all three; multiclass predictions (n, classes) of probabilities and labels as
-        class indices; ranking n lists of items and n mappings of relevant items to gains. ``weights`` (n,) are those of a
-        binary task with a value column, NaN where unknown. Delays are label time - prediction time. Raises ``ValueError`` for shapes that do not fit, NaN,
-        infinite numbers, probabilities outside [0, 1] and unknown labels; then nothing was counted.
+        class indices; ranking n lists of items and n mappings of relevant items to gains. ``weights`` (n,) are those of
+        a binary task with a value column, NaN where unknown. Delays are label time - prediction time. Raises
+        ``ValueError`` for shapes that do not fit, NaN, infinite numbers, probabilities outside [0, 1] and unknown
+        labels; then nothing was counted.
         """
         rows = len(predictions)
         if len(labels) != rows or len(delays_ms) != rows:
@@ -141,9 +142,7 @@ class OutcomeStats:
         if isinstance(sums, RankedListSums):
             sums.update(predictions, labels, sign)  # type: ignore[arg-type]
         elif isinstance(sums, RegressionSums):
-            sums.update(
-                np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.float64), sign
-            )
+            sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.float64), sign)
         elif isinstance(sums, BinarySums):
             sums.update(
                 np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign, weights

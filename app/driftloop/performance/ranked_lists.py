@@ -1,7 +1,8 @@
 """Sums of a ranking task: lists of items, best first, against the items that turned out relevant.
 
-Reference: K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM Transactions on Information
-Systems 20(4), 2002 (NDCG); C. D. Manning, P. Raghavan, H. Schütze, Introduction to Information Retrieval, 2008, chapter 8.
+Reference: K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM Transactions on
+Information Systems 20(4), 2002 (NDCG); C. D. Manning, P. Raghavan, H. Schütze, Introduction to Information Retrieval,
+2008, chapter 8.
 """
 
 from __future__ import annotations
@@ -56,9 +57,7 @@ class RankedListSums:
         Raises ``ValueError`` before anything is counted if a gain is negative, NaN or infinite, or an item is in a list
         twice.
         """
-        columns = [
-            row_scores(items, gains, self.cutoffs) for items, gains in zip(predictions, labels, strict=True)
-        ]
+        columns = [row_scores(items, gains, self.cutoffs) for items, gains in zip(predictions, labels, strict=True)]
         relevant = [column for column in columns if column is not None]
         if relevant:
             values = np.array(relevant, np.float64).T

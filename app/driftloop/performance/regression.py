@@ -25,7 +25,7 @@ _ERROR, _ABSOLUTE, _SQUARE, _FOURTH, _LABEL, _LABEL_SQUARE, _LABEL_CUBE, _LABEL_
     10
 )
 _NAMES: Final = ("e", "abs_e", "e2", "e4", "d", "d2", "d3", "d4", "e2d", "e2d2")
-# Beside them: signed squares of e, its products for the variance of the explained share, and errors in relation to size.
+# Beside them: signed squares of e, its products for the variance of the explained share, errors in relation to size.
 _SIGNED, _CUBE, _MIXED, _MIXED_SQUARE, _LOG, _LOG_SQUARE, _SHARE, _SHARE_SQUARE, _EVEN, _EVEN_SQUARE = range(10, 20)
 _MORE_NAMES: Final = ("ee", "e3", "ed", "ed2", "log2", "log4", "ape", "ape2", "smape", "smape2")
 _CHUNK: Final = 2048  # rows whose terms fit into a processor's cache

@@ -1,4 +1,4 @@
-"""Errors in relation to the size of what was predicted, row by row, in operations that give the same bits everywhere."""
+"""Errors in relation to the size of what was predicted, row by row; the operations give the same bits everywhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _log_of_one_plus(values: _Floats) -> _Floats:
 
 
 def label_shares(absolute_errors: _Floats, labels: _Floats, out: _Floats) -> int:
-    """|error| / |label| of each row, shape (n,), into ``out``; 0 where the label is 0. Returns how many labels are not."""
+    """|error| / |label| of each row, shape (n,), into ``out``; 0 where the label is 0. Returns how many are not."""
     sizes = np.abs(labels)
     nonzero = sizes > 0.0
     out[:] = 0.0

@@ -1,4 +1,4 @@
-"""Scores of rows that turned out positive or negative, from a histogram or as they are, from the lowest to the highest."""
+"""Scores of rows that turned out positive or negative, from the lowest on, by a histogram or as they are."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["ScoreTable"]
 class ScoreTable:
     """m groups of rows whose scores rise from one group to the next; no group is empty.
 
-    ``low`` and ``high`` (m,): what the scores of a group can be; the same number where they are known. ``positives`` and
-    ``negatives`` (m,) int64: how many rows of each kind.
+    ``low`` and ``high`` (m,): what the scores of a group can be; the same number where they are known. ``positives``
+    and ``negatives`` (m,) int64: how many rows of each kind.
     """
 
     low: NDArray[np.float64]

@@ -31,8 +31,8 @@ __all__ = [
     "select_rows",
 ]
 
-#: The model's output as one more column: numeric for binary and regression, the likeliest class for multiclass, the item
-#: at the top for ranking.
+#: The model's output as one more column: numeric for binary and regression, the likeliest class for multiclass, the
+#: item at the top for ranking.
 PREDICTION = "@prediction"
 
 #: A decoded prediction: score or value; probabilities in class order; or item ids, best first.
@@ -120,8 +120,8 @@ def _text(value: int | bool) -> str:
 
 
 class PredictionDecoder:
-    """Decodes ``prediction`` by the task: a float; for multiclass the probabilities in class order; for ranking the item
-    ids from the top, given as a list or, with scores that fall, as ``{"items": [...], "scores": [...]}``."""
+    """Decodes ``prediction`` by the task: a float; for multiclass the probabilities in class order; for ranking the
+    item ids from the top, given as a list or, with scores that fall, as ``{"items": [...], "scores": [...]}``."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._classes = tuple(spec.classes)
@@ -154,8 +154,8 @@ class PredictionDecoder:
 
 
 class LabelDecoder:
-    """Decodes ``label`` by the task: binary to 0 or 1, multiclass to a class index, regression to a float, ranking (a list
-    of the relevant item ids, or an object of item id to gain) to gains by item."""
+    """Decodes ``label`` by the task: binary to 0 or 1, multiclass to a class index, regression to a float, ranking (a
+    list of the relevant item ids, or an object of item id to gain) to gains by item."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._task = spec.task
@@ -187,9 +187,7 @@ class LabelDecoder:
         return index
 
 
-def prediction_column(
-    spec: ModelSpec, values: Sequence[PredictionValue]
-) -> NDArray[np.float64] | list[str | None]:
+def prediction_column(spec: ModelSpec, values: Sequence[PredictionValue]) -> NDArray[np.float64] | list[str | None]:
     """The column :data:`PREDICTION` of decoded predictions."""
     if spec.task == "ranking":
         return [top_item(value) for value in values]

@@ -1,8 +1,9 @@
-"""Predictions and labels of a ranking task as they come in events: item ids from the best on, and which were relevant."""
+"""Predictions and labels of a ranking task as they come in events: item ids from the best on, and the relevant ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -33,7 +34,7 @@ def ranked_items(value: Sequence[str | int] | RankedItems) -> tuple[str, ...]:
     if scores is not None:
         if len(scores) != len(items):
             raise msgspec.ValidationError(f"{len(items)} items have {len(scores)} scores; give one for each, or none")
-        if any(second > first for first, second in zip(scores, scores[1:], strict=False)):
+        if any(second > first for first, second in pairwise(scores)):
             raise msgspec.ValidationError("the items must stand in the order of their scores, the highest first")
     return items
 

@@ -181,8 +181,8 @@ def direction_of(task: Task, metric: str) -> int | None:
 
 
 def known_metrics(task: Task, *, judged: bool = False) -> list[str]:
-    """How the metrics of a task are written, with a place holder where there is a parameter. ``judged``: only those that
-    are better high or better low."""
+    """How the metrics of a task are written, with a place holder where there is a parameter. ``judged``: only those
+    that are better high or better low."""
     fixed = {**TASK_METRICS[task], **(VALUE_METRICS if task == "binary" else {})}
     written = [*fixed.items(), *((text, direction) for _, direction, text in _FAMILIES[task])]
     return [name for name, direction in written if direction or not judged]

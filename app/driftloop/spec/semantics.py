@@ -232,7 +232,10 @@ def _ranking(spec: ModelSpec) -> Found:
     if spec.training.estimator is not None:
         yield ("training", "estimator"), "ranking models are watched but not trained here; leave the key out"
     if spec.policy.triggers:
-        yield ("policy", "triggers"), "ranking models are not trained here, so nothing can trigger it; leave the key out"
+        yield (
+            ("policy", "triggers"),
+            "ranking models are not trained here, so nothing can trigger it; leave the key out",
+        )
 
 
 def _alerts(spec: ModelSpec) -> Found:

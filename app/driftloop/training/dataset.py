@@ -172,7 +172,9 @@ def cut(
     counted. The result does not depend on the order of ``rows``.
     """
     if spec.task == "ranking":
-        raise SplitError(f"model {spec.model}: ranking models are watched, but no training set can be cut for them here")
+        raise SplitError(
+            f"model {spec.model}: ranking models are watched, but no training set can be cut for them here"
+        )
     best: dict[str, Labeled] = {}
     superseded = 0
     for row in rows:

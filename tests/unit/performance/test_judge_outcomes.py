@@ -7,9 +7,9 @@ import pytest
 
 from driftloop.events.messages import MetricReport
 from driftloop.performance.judge import judge_outcomes
-from driftloop.spec.metrics import DEFAULT_METRICS
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.reference import MetricReference
+from driftloop.spec.metrics import DEFAULT_METRICS
 from driftloop.spec.model import FeatureSpec, ModelSpec, PerformanceRule, PerformanceRules, Task
 
 

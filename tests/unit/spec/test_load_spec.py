@@ -276,10 +276,19 @@ def test_folders(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("performance: {rules: [{metric: ndcg_5, drop: 0.1}]}", "'ndcg_5' needs 5 among performance.cutoffs ([10])"),
-        ("training: {estimator: sklearn.svm.SVC}", "ranking models are watched but not trained here; leave the key out"),
-        ("performance: {exact_rows: 10}", "only a binary model keeps scores, and the task is 'ranking'; leave the key out"),
+        (
+            "training: {estimator: sklearn.svm.SVC}",
+            "ranking models are watched but not trained here; leave the key out",
+        ),
+        (
+            "performance: {exact_rows: 10}",
+            "only a binary model keeps scores, and the task is 'ranking'; leave the key out",
+        ),
         ("performance: {value: {tp: 1}}", "only a binary model has a cost matrix, and the task is 'ranking'"),
-        ("policy: {triggers: [{on: drift}]}", "ranking models are not trained here, so nothing can trigger it; leave the key out"),
+        (
+            "policy: {triggers: [{on: drift}]}",
+            "ranking models are not trained here, so nothing can trigger it; leave the key out",
+        ),
     ],
 )
 def test_what_a_ranking_model_cannot_have(text: str, expected: str) -> None:

@@ -13,7 +13,6 @@ from driftloop.training.estimators import fit, predict
 from driftloop.training.gates import Candidate, Rival, first_failure, run_gates, seed_from
 from support.training_rows import make_rows, make_spec
 
-
 ROW_BY_ROW = {
     "average_precision", "lift_10pct", "macro_roc_auc", "weighted_roc_auc", "top_2_accuracy", "msle", "mse",
     "smape", "explained_variance", "median_absolute_error",
