@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftloop.performance.exact_rows import add_rows
+from driftloop.performance.explained_share import explained_influence, r2_influence
 from driftloop.performance.intervals import normal_interval, z_value
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.relative_errors import even_shares, label_shares, squared_log_ratios
@@ -31,8 +32,6 @@ _MORE_NAMES: Final = ("ee", "e3", "ed", "ed2", "log2", "log4", "ape", "ape2", "s
 _CHUNK: Final = 2048  # rows whose terms fit into a processor's cache
 #: A quantile has an interval with so many rows beyond it on either side.
 _LEAST_TAIL_ROWS: Final = 5
-#: Beyond this many (squared) standard deviations between center and mean label, the fourth moment is rounding noise.
-_FAR_CENTER: Final = 1e6
 
 
 class RegressionSums:
@@ -231,28 +230,9 @@ class RegressionSums:
         if not 0.0 < label_spread < math.inf or not math.isfinite(error_spread):
             return none
         ratio = error_spread / label_spread
-        variance = self._explained_influence(ratio, label_spread, error_spread)
+        variance = explained_influence(self._means(), ratio, label_spread, error_spread)
         low, high = normal_interval(1.0 - ratio, variance, rows, confidence)
         return _finite(1.0 - ratio, low, None if high is None else min(1.0, high), rows)
-
-    def _explained_influence(self, ratio: float, label_spread: float, error_spread: float) -> float:
-        """Variance of a row's influence: (ratio * w - u) / spread with u = (e - mean e)², w = (label - mean label)²."""
-        m = [total.mean(self.rows) for total in self.sums[: _MIXED_SQUARE + 1]]
-        if not all(map(math.isfinite, m)):
-            return math.inf
-        a, b = m[_LABEL], m[_ERROR]
-        if a * a > _FAR_CENTER * label_spread or b * b > _FAR_CENTER * error_spread:
-            return math.inf
-        w_square = m[_LABEL_FOURTH] - 4 * a * m[_LABEL_CUBE] + 6 * a * a * m[_LABEL_SQUARE] - 3 * a * a * a * a
-        u_square = m[_FOURTH] - 4 * b * m[_CUBE] + 6 * b * b * m[_SQUARE] - 3 * b * b * b * b
-        both = (
-            (m[_CROSS_SQUARE] - 2 * a * m[_CROSS] + a * a * m[_SQUARE])
-            - 2 * b * (m[_MIXED_SQUARE] - 2 * a * m[_MIXED] + a * a * b)
-            + b * b * (m[_LABEL_SQUARE] - a * a)
-        )
-        influence = u_square - 2 * ratio * both + ratio * ratio * w_square
-        scale = label_spread * label_spread
-        return max(0.0, influence) / scale if math.isfinite(influence) and scale > 0.0 else math.inf
 
     def _r2(self, confidence: float) -> MetricValue:
         """The interval is by the delta method."""
@@ -262,23 +242,11 @@ class RegressionSums:
         if mean_square.value is None or not 0.0 < spread < math.inf:
             return MetricValue(None, None, None, rows)
         ratio = mean_square.value / spread
-        low, high = normal_interval(1.0 - ratio, self._r2_variance(ratio, spread), rows, confidence)
+        low, high = normal_interval(1.0 - ratio, r2_influence(self._means(), ratio, spread), rows, confidence)
         return _finite(1.0 - ratio, low, None if high is None else min(1.0, high), rows)
 
-    def _r2_variance(self, ratio: float, spread: float) -> float:
-        """Variance of a row's influence on R²: (ratio * w - e²) / spread with w = (label - mean label)²."""
-        means = [total.mean(self.rows) for total in self.sums[: _CROSS_SQUARE + 1]]
-        if not all(map(math.isfinite, means)):
-            return math.inf
-        at = means[_LABEL]
-        if at * at > _FAR_CENTER * spread:
-            return math.inf
-        w_square = means[_LABEL_FOURTH] - 4 * at * means[_LABEL_CUBE] + 6 * at**2 * means[_LABEL_SQUARE] - 3 * at**4
-        cross = means[_CROSS_SQUARE] - 2 * at * means[_CROSS] + at**2 * means[_SQUARE]
-        # Products, because a power that overflows raises.
-        influence = means[_FOURTH] - 2 * ratio * cross + ratio * ratio * w_square
-        scale = spread * spread
-        return max(0.0, influence) / scale if math.isfinite(influence) and scale > 0.0 else math.inf
+    def _means(self) -> dict[str, float]:
+        return {name: total.mean(self.rows) for name, total in zip(_NAMES + _MORE_NAMES, self.sums, strict=True)}
 
     def to_wire(self) -> dict[str, Any]:
         sums = {name: list(total.to_wire()) for name, total in zip(_NAMES + _MORE_NAMES, self.sums, strict=True)}
