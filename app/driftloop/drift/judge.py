@@ -36,7 +36,7 @@ def judge_inputs(stats: InputStats, profile: ReferenceProfile, spec: ModelSpec) 
         )
     kinds: dict[str, str] = {name: feature.kind for name, feature in spec.features.items()}
     if PREDICTION in profile.features:
-        kinds[PREDICTION] = "categorical" if spec.task == "multiclass" else "numeric"
+        kinds[PREDICTION] = "categorical" if spec.task in ("multiclass", "ranking") else "numeric"
     obstacles = {name: _obstacle(name, kind, stats, spec) for name, kind in kinds.items()}
     measured = {
         name: measure_feature(name, stats.features[name], stats.rows, spec.minimum_rows, spec.drift)

@@ -51,7 +51,8 @@ class Prediction(Struct, frozen=True, kw_only=True, gc=False):
     """What a model said about one case, with the features that it saw.
 
     ``prediction`` is, by the model's task: binary, the probability of the positive class in [0, 1]; regression, the
-    predicted value; multiclass, an object of class name to probability. ``features`` is an object of feature name to
+    predicted value; multiclass, an object of class name to probability; ranking, a list of item ids from the top or an
+    object of ``items`` and their ``scores``. ``features`` is an object of feature name to
     number, string, boolean or null (null and an absent key both mean missing).
     """
 
@@ -68,7 +69,9 @@ class Prediction(Struct, frozen=True, kw_only=True, gc=False):
 class Label(Struct, frozen=True, kw_only=True, gc=False):
     """What turned out true. ``event_time_ms`` is when it became known; a higher ``revision`` corrects a lower one.
 
-    Of several labels of one prediction the one with the highest (revision, event_time_ms) counts.
+    Of several labels of one prediction the one with the highest (revision, event_time_ms) counts. ``label`` is, by the
+    model's task: binary, 0 or 1; regression, a number; multiclass, a class name; ranking, a list of the relevant item
+    ids or an object of item id to gain.
     """
 
     prediction_id: Identifier
@@ -184,7 +187,10 @@ class FeatureReport(Struct, frozen=True, kw_only=True):
 
 
 class MetricReport(Struct, frozen=True, kw_only=True):
-    """One realised metric of one outcome window, with its interval and the reference's value where there is one."""
+    """One realised metric of one outcome window, with its interval and the reference's value where there is one.
+
+    ``error_bound`` is the most by which a histogram in place of the scores can have moved ``value``.
+    """
 
     metric: str
     value: float | None
@@ -195,6 +201,7 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     decision: Decision = "info"
     sentence: str = ""
+    error_bound: float | None = None
 
 
 class QualityReport(Struct, frozen=True, kw_only=True):
@@ -219,7 +226,10 @@ class QualityReport(Struct, frozen=True, kw_only=True):
 
 
 class WindowReport(Struct, frozen=True, kw_only=True):
-    """The merged and judged window of one model version and segment (``""``: all rows)."""
+    """The merged and judged window of one model version and segment (``""``: all rows).
+
+    ``confusion`` has a row for each true class and a column for each predicted one (binary: negative, positive).
+    """
 
     report_id: str
     model_id: str
@@ -244,6 +254,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
     spec_digest: str = ""
     content_digest: str = ""
+    confusion: list[list[int]] | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -8,6 +8,7 @@ is judged, so that no decision depends on how far predictions happened to be ahe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,6 +27,7 @@ from driftloop.events.messages import (
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
+from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
@@ -37,7 +39,16 @@ from driftloop.quality.judge import judge_quality, judge_volume, usual_findings
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
-__all__ = ["Judged", "MergedPart", "ModelState", "TrailingWindow", "judge_window", "report_id_of", "report_of"]
+__all__ = [
+    "Judged",
+    "MergedPart",
+    "ModelState",
+    "TrailingWindow",
+    "judge_window",
+    "report_id_of",
+    "report_of",
+    "segments_of",
+]
 
 
 class TrailingWindow(msgspec.Struct, frozen=True):
@@ -105,14 +116,17 @@ def report_of(
     *,
     history: QualityHistory | None = None,
     volume: list[QualityReport] | None = None,
+    groups: Mapping[str, OutcomeStats] | None = None,
 ) -> tuple[WindowReport, bytes]:
     """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first, and
-    data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report."""
+    data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report;
+    ``groups`` are the version's segments in this window, for the gaps between them."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     quality: list[QualityReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
+    confusion: list[list[int]] | None = None
     if isinstance(part.stats, InputStats):
         features = judge_inputs(part.stats, part.profile, spec)
         rows = part.stats.rows
@@ -124,8 +138,11 @@ def report_of(
             sentence += quality_sentence(quality)
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
+        if groups is not None:
+            metrics += judge_fairness(groups, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
+        confusion = part.stats.confusion
         decision, sentence = outcome_sentence(metrics, rows, labeled)
     stats = part.stats.encode()
     report = WindowReport(
@@ -151,6 +168,7 @@ def report_of(
         decision=decision,
         sentence=sentence,
         spec_digest=spec_digest,
+        confusion=confusion,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -167,11 +185,15 @@ def judge_window(
     history, serves, volume = _before(key, parts, state, spec)
     for part in parts:
         trailing: list[OutcomeStats] = []
+        groups: dict[str, OutcomeStats] | None = None
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
+            groups = segments_of(part.version, parts)
         judges_volume = volume if part is serves else None
-        report, stats = report_of(key, part, spec, spec_digest, trailing, history=history, volume=judges_volume)
+        report, stats = report_of(
+            key, part, spec, spec_digest, trailing, history=history, volume=judges_volume, groups=groups
+        )
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -223,6 +245,13 @@ def _remember_quality(
         state.quality = remember(
             history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies, usual=usual
         )
+def segments_of(version: str, parts: Iterable[MergedPart]) -> dict[str, OutcomeStats]:
+    """Outcome statistics of a version's segments, by segment key."""
+    return {
+        part.segment: part.stats
+        for part in parts
+        if part.version == version and part.segment and isinstance(part.stats, OutcomeStats)
+    }
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:

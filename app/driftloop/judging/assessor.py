@@ -6,14 +6,22 @@ Knows no Kafka and no database: profiles, states and earlier reports are looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
 from driftloop.events.time import NEVER_MS
-from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
+from driftloop.judging.assess import (
+    Judged,
+    MergedPart,
+    ModelState,
+    judge_window,
+    report_id_of,
+    report_of,
+    segments_of,
+)
 from driftloop.judging.empty import empty_window_ends
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.outcomes import OutcomeStats
@@ -178,24 +186,52 @@ class Assessor:
 
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
         """Report again with what came after the final report, which itself stays as it is."""
-        report_id = report_id_of(key, *part)
-        # Judged a moment ago, and not stored yet?
-        fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
-        earlier = next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
+        restated = self._restated(key, part, parts, judged)
+        if restated is None:
+            return
+        spec = self._specs[key.model_id]
+        groups = None
+        if key.kind == "outcome" and not part[1] and spec.performance.fairness:
+            groups = segments_of(part[0], self._siblings(key, part[0], parts, judged))
+        judged.reports.append(
+            report_of(key, restated, spec, self._digests[key.model_id], [], status="restated", groups=groups)
+        )
+
+    def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:
+        """What was reported with what came after it; None if nothing did."""
+        earlier = self._reported(key, part, judged)
         reported = set() if earlier is None else {source.partition for source in earlier[0].sources}
         missed = [held for at, held in parts.in_time.get(part, {}).items() if at not in reported]
         late = list(parts.late.get(part, {}).values())
         if not missed and not late:
-            return
+            return None
         restated = self._merge(key, part, [*missed, *late])
         if late:
             restated.late_rows = _rows(self._merge(key, part, late))
         if earlier is not None:
             _merge_into(restated.stats, self._decode(key, part, earlier[1]))
             restated.sources = sorted([*earlier[0].sources, *restated.sources])
-        judged.reports.append(
-            report_of(key, restated, self._specs[key.model_id], self._digests[key.model_id], [], status="restated")
-        )
+        return restated
+
+    def _reported(self, key: WindowKey, part: PartKey, judged: Judged) -> tuple[WindowReport, bytes] | None:
+        """The final report of a part with its statistics, perhaps judged a moment ago and not stored yet."""
+        report_id = report_id_of(key, *part)
+        fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
+        return next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
+
+    def _siblings(self, key: WindowKey, version: str, parts: WindowParts, judged: Judged) -> Iterator[MergedPart]:
+        """Every segment of a version in an outcome window, restated or as it was reported."""
+        profile = self._lookups.profile(key.model_id, version)
+        for segment in sorted(profile.segments):
+            part = (version, segment)
+            merged = self._restated(key, part, parts, judged)
+            if merged is None:
+                reported = self._reported(key, part, judged)
+                if reported is None:
+                    continue
+                stats = self._decode(key, part, reported[1])
+                merged = MergedPart(version, segment, stats, reported[0].sources, profile.for_segment(segment))
+            yield merged
 
     def _merge(self, key: WindowKey, part: PartKey, partials: Iterable[HeldPartial]) -> MergedPart:
         version, segment = part

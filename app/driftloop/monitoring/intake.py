@@ -15,7 +15,14 @@ from driftloop.events.messages import Label, Prediction
 from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
-from driftloop.profiles.columns import PREDICTION, FeatureDecoder, prediction_column, select_rows
+from driftloop.profiles.columns import (
+    PREDICTION,
+    FeatureDecoder,
+    LabelValue,
+    PredictionValue,
+    prediction_column,
+    select_rows,
+)
 from driftloop.profiles.refusals import refusal_of_features, refusal_of_prediction
 from driftloop.profiles.row_hashes import row_hashes
 
@@ -50,7 +57,7 @@ class PredictionRows:
     offsets: list[int] = field(default_factory=list)
     events: list[Prediction] = field(default_factory=list)
     rows: list[Any] = field(default_factory=list)
-    values: list[float | tuple[float, ...]] = field(default_factory=list)
+    values: list[PredictionValue] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._columns: dict[str, NDArray[np.float64] | list[str | None]] | None = None
@@ -109,7 +116,7 @@ class LabelsTaken:
     """A decoded batch. ``labels``: position, model, event and decoded label of each good record."""
 
     times_ms: NDArray[np.int64]
-    labels: list[tuple[int, ModelContext, Label, float | int]]
+    labels: list[tuple[int, ModelContext, Label, LabelValue]]
     dead_letters: list[DeadLetter]
 
 
@@ -189,7 +196,7 @@ class Intake:
     def labels(self, batch: RecordBatch) -> LabelsTaken:
         """Decode a batch of the labels topic."""
         times_ms = np.full(len(batch), NEVER_MS, np.int64)
-        labels: list[tuple[int, ModelContext, Label, float | int]] = []
+        labels: list[tuple[int, ModelContext, Label, LabelValue]] = []
         letters: list[DeadLetter] = []
         for index, value in enumerate(batch.values):
             try:

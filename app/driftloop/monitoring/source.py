@@ -141,6 +141,7 @@ class SourceMonitor:
         fresh: list[int] = []
         arrived: list[Pending[Cohort]] = []
         segment_columns = [group.column(name) for name in spec.segments]
+        weights = None if model.weight_column is None else np.asarray(group.column(model.weight_column), np.float64)
         for index, event in enumerate(group.events):
             time_ms = event.event_time_ms
             offset = group.offsets[index]
@@ -182,6 +183,7 @@ class SourceMonitor:
                 ),
                 late=end_ms <= watermark,
                 variant=event.variant,
+                weight=1.0 if weights is None else float(weights[index]),
             )
             self._pending.add(pending)
             cohort.rows.append(pending)

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.messages import MetricReport, PolicyDecision, RetrainCommand, WindowReport
 from driftloop.events.time import duration_text, format_time
 from driftloop.spec.model import ModelSpec, TriggerSpec
 
@@ -133,7 +133,7 @@ def _hear_outcomes(
     for name, trigger in triggers.items():
         if trigger.on == "performance":
             streaks[name] = _performance_streak(streaks.get(name, 0), report)
-            dropped = [metric.sentence for metric in report.metrics if metric.decision == "drift"]
+            dropped = [metric.sentence for metric in _of_rules(report) if metric.decision == "drift"]
             # A window with too few labels keeps the streak, but is no reason of its own.
             if dropped and streaks[name] >= trigger.consecutive:
                 reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
@@ -167,10 +167,15 @@ def _hear_outcomes(
 
 
 def _performance_streak(streak: int, report: WindowReport) -> int:
-    decisions = {metric.decision for metric in report.metrics}
+    decisions = {metric.decision for metric in _of_rules(report)}
     if "drift" in decisions:
         return streak + 1
     return 0 if "ok" in decisions else streak
+
+
+def _of_rules(report: WindowReport) -> list[MetricReport]:
+    """Without the gaps between groups (``metric/column``): training again on the same data does not close them."""
+    return [metric for metric in report.metrics if "/" not in metric.metric]
 
 
 def _schedule_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int) -> str | None:

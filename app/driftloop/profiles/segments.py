@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_SEGMENT_VALUES", "OTHER_SEGMENT", "segment_key", "segment_rows"]
+__all__ = ["MAX_SEGMENT_VALUES", "MISSING_SEGMENT", "OTHER_SEGMENT", "segment_key", "segment_rows"]
 
 #: Segment value of everything beyond the reference's most frequent values.
 OTHER_SEGMENT = "(other)"

@@ -6,7 +6,7 @@ Durations are texts in YAML (``"36h"``); the ``*_ms`` properties give them in mi
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -16,6 +16,7 @@ __all__ = [
     "AlertRules",
     "DriftMethod",
     "DriftRules",
+    "FairnessSpec",
     "FeatureSpec",
     "GateSpec",
     "ModelSpec",
@@ -26,9 +27,10 @@ __all__ = [
     "Task",
     "TrainingSpec",
     "TriggerSpec",
+    "ValueSpec",
 ]
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical"]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -36,6 +38,12 @@ Duration = Annotated[str, Meta(min_length=2)]
 
 NumericMethodName = Literal["ks", "psi", "jensen_shannon", "wasserstein"]
 CategoricalMethodName = Literal["chi_square", "psi", "jensen_shannon"]
+FairnessMetric = Literal[
+    "demographic_parity_difference",
+    "demographic_parity_ratio",
+    "equal_opportunity_difference",
+    "equalized_odds_difference",
+]
 
 
 class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,11 +110,40 @@ class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     confidence: Fraction = 0.95
 
 
+class ValueSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What each outcome of a binary decision is worth, times the numeric feature ``column`` if there is one."""
+
+    tp: float = 0.0
+    fp: float = 0.0
+    fn: float = 0.0
+    tn: float = 0.0
+    column: str | None = None
+
+
+class FairnessSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Gaps between the groups of a segment column: ``bounds`` by metric decide, every other one is reported alone."""
+
+    column: str
+    metrics: list[FairnessMetric] = field(default_factory=lambda: list(get_args(FairnessMetric)))
+    bounds: dict[str, float] = field(default_factory=dict)
+    confidence: Fraction = 0.95
+
+
 class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which rules decide. All metrics of the task are always reported."""
+    """Which rules decide, and which ``metrics`` are reported beside those (empty: the task's usual ones).
+
+    ``exact_rows``: scores of up to so many rows are kept as they are (binary). ``cutoffs``: how many items from the top
+    count (ranking)."""
 
     rules: list[PerformanceRule] = field(default_factory=list)
     decision_threshold: Fraction = 0.5
+    metrics: list[str] = field(default_factory=list)
+    exact_rows: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    cutoffs: Annotated[list[Annotated[int, Meta(ge=1, le=1000)]], Meta(min_length=1, max_length=8)] = field(
+        default_factory=lambda: [10]
+    )
+    value: ValueSpec | None = None
+    fairness: list[FairnessSpec] = field(default_factory=list)
 
 
 class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
