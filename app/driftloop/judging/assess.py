@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftloop.drift.judge import judge_inputs
+from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
 from driftloop.events.messages import (
     Alert,
+    FeatureRank,
     FeatureReport,
     MetricReport,
+    MultivariateReport,
     PolicyDecision,
     RetrainCommand,
     SourceRange,
@@ -25,6 +28,7 @@ from driftloop.events.messages import (
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.multivariate.judge import judge_rows, with_rows_sentence
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
@@ -103,12 +107,20 @@ def report_of(
     metrics: list[MetricReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
+    multivariate: list[MultivariateReport] = []
+    ranking: list[FeatureRank] = []
+    drifted_importance = None
     if isinstance(part.stats, InputStats):
         features = judge_inputs(part.stats, part.profile, spec)
         rows = part.stats.rows
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
+        multivariate = [] if part.segment else judge_rows(part.stats, part.profile, spec)
+        sentence = with_rows_sentence(sentence, multivariate)
+        weights = importance_weights(spec, part.profile)
+        ranking = rank_features(features, weights, spec)
+        drifted_importance = weighted_share(features, weights, spec)
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
@@ -137,6 +149,9 @@ def report_of(
         decision=decision,
         sentence=sentence,
         spec_digest=spec_digest,
+        multivariate=multivariate,
+        ranking=ranking,
+        drifted_importance=drifted_importance,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -243,4 +258,4 @@ def _consult_policy(
 
 
 def _without_features(report: WindowReport) -> WindowReport:
-    return msgspec.structs.replace(report, features=[], sources=[])
+    return msgspec.structs.replace(report, features=[], sources=[], multivariate=[], ranking=[])

@@ -28,7 +28,8 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
     for (_, late, segment), (cohort, members) in buckets.items():
         pane = cohort.input_pane(segment, late)
         assert pane.stats is not None, "a row in time reached a window that its own partition had closed"
-        pane.stats.update(group.select(members), len(members))
+        ids = None if pane.stats.sample is None else [group.events[at].prediction_id for at in members]
+        pane.stats.update(group.select(members), len(members), ids)
         pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])
         pane.dirty = True
 

@@ -85,7 +85,7 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
     for name, trigger in triggers.items():
         if trigger.on != "drift" or not report.judged_features:
             continue
-        if report.drifted_features and report.drifted_features / report.judged_features >= trigger.share:
+        if _features_drift(trigger, report):
             streaks[name] = streaks.get(name, 0) + 1
             if streaks[name] >= trigger.consecutive:
                 pending[name] = (
@@ -100,6 +100,12 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
     return msgspec.structs.replace(
         state, last_input_end_ms=report.window_end_ms, streaks=streaks, pending=pending, held=tuple(held)
     )
+
+
+def _features_drift(trigger: TriggerSpec, report: WindowReport) -> bool:
+    if trigger.share_weighted is not None and report.drifted_importance is not None:
+        return report.drifted_importance >= trigger.share_weighted
+    return bool(report.drifted_features) and report.drifted_features / report.judged_features >= trigger.share
 
 
 def _hear_outcomes(
