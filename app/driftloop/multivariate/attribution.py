@@ -29,8 +29,8 @@ _BATCH_PAIRS = 2_000
 
 @dataclass(frozen=True)
 class Contribution:
-    """A feature's part of the change. ``standard_error`` says how far another sample of rows (and of permutations) would
-    put it; None where there are too few rows to tell."""
+    """A feature's part of the change. ``standard_error`` says how far another sample of rows (and of permutations)
+    would put it; None where there are too few rows to tell."""
 
     feature: str
     value: float
@@ -160,7 +160,7 @@ def _mix(
     if isinstance(before, np.ndarray):
         shape = (-1, *[1] * (before.ndim - 1))
         return np.where(moved.reshape(shape), np.asarray(now), before)
-    return [new if use else old for old, new, use in zip(before, now, moved, strict=True)]  # type: ignore[list-item]
+    return [new if use else old for old, new, use in zip(before, now, moved, strict=True)]
 
 
 def _evenly(rows: int, pairs: int, rng: np.random.Generator) -> NDArray[np.intp]:

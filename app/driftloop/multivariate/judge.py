@@ -40,8 +40,9 @@ _WHAT = {
 def judge_rows(stats: InputStats, profile: ReferenceProfile, spec: ModelSpec) -> list[MultivariateReport]:
     """A report for each method on the features together, then for each on every vector and text feature.
 
-    For windows of all rows: segments are not sampled. Fewer sampled rows than ``spec.minimum_rows`` (or than the sample's size,
-    if that is less) give ``insufficient``; so does a version that was registered before the spec asked for samples.
+    For windows of all rows: segments are not sampled. Fewer sampled rows than ``spec.minimum_rows`` (or than the
+    sample's size, if that is less) give ``insufficient``; so does a version that was registered before the spec asked
+    for samples.
     """
     if not samples_rows(spec):
         return []
@@ -80,8 +81,8 @@ def _unjudged(subject: str, method: MultivariateMethod, profile: ReferenceProfil
         method,
         0,
         0,
-        f"the reference of version {profile.model_version} holds no sample of rows: {method.method} can be judged once a "
-        "version is registered with the present spec",
+        f"the reference of version {profile.model_version} holds no sample of rows: {method.method} can be judged once "
+        "a version is registered with the present spec",
     )
 
 
@@ -198,7 +199,8 @@ _TOGETHER: dict[str, Callable[[Columns, Columns, Mapping[str, str], int], Effect
 
 def _of_feature(method: str, reference: object, window: object, kind: str, seed: int) -> Effect:
     if kind == "text":
-        assert isinstance(reference, list) and isinstance(window, list), "texts are lists"
+        assert isinstance(reference, list), "texts are lists"
+        assert isinstance(window, list), "texts are lists"
         return text_classifier([words(text) for text in [*reference, *window]], len(reference), seed=seed)
     rows: Matrix = np.concatenate([np.asarray(reference, np.float64), np.asarray(window, np.float64)])
     count = len(np.asarray(reference))

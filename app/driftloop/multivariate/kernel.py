@@ -35,8 +35,8 @@ _BLOCK = 100
 
 def mmd(rows: Matrix, reference_rows: int, *, seed: int = 0) -> Effect:
     """The root of the squared maximum mean discrepancy (0 where that is negative), in [0, sqrt(2)), with the Gaussian
-    kernel whose bandwidth is the median distance. ``rows`` (m + n, d): the first ``reference_rows`` are the reference's.
-    """
+    kernel whose bandwidth is the median distance. ``rows`` (m + n, d): the first ``reference_rows`` are the
+    reference's."""
     rows, reference_rows = _bounded(rows, reference_rows)
     if min(reference_rows, rows.shape[0] - reference_rows) < 2:
         return Effect(None, None)
@@ -71,7 +71,7 @@ def centroid_shift(rows: Matrix, reference_rows: int, *, seed: int = 0) -> Effec
 
 
 def gaussian_kernel(rows: Matrix) -> Matrix:
-    """exp(-d**2 / (2 s**2)) of all pairs, shape (N, N), s being the median distance of different rows (1 if that is 0)."""
+    """exp(-d**2 / (2 s**2)) of all pairs, shape (N, N), s being the median distance of two rows (1 if that is 0)."""
     norms = np.einsum("ij,ij->i", rows, rows)
     squared = norms[:, None] + norms[None, :] - 2.0 * (rows @ rows.T)
     np.maximum(squared, 0.0, out=squared)

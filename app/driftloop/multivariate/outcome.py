@@ -10,7 +10,7 @@ __all__ = ["Effect", "one_thread", "rounded"]
 
 
 class Effect(NamedTuple):
-    """An effect size and the p-value of no change; None where they are not defined. ``detail`` says more to a person."""
+    """An effect size and the p-value of no change; None where they are not defined. ``detail`` says more to people."""
 
     size: float | None
     p_value: float | None
@@ -29,7 +29,7 @@ def rounded(value: float | None) -> float | None:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Linear algebra and trees with one thread: how sums are split over threads would change their last bits."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1):
         yield

@@ -90,7 +90,8 @@ class Reconstruction:
         """The Euclidean distance of each standardised row to its reconstruction, (n,)."""
         standard = (self.encode(columns) - self.mean) / self.scale
         rest = standard - (standard @ self.components.T) @ self.components
-        return np.linalg.norm(rest, axis=1)
+        distances: Matrix = np.linalg.norm(rest, axis=1)
+        return distances
 
 
 def pca_reconstruction(reference: Columns, window: Columns, kinds: Mapping[str, str], *, seed: int = 0) -> Effect:

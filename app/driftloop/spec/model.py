@@ -44,9 +44,9 @@ MultivariateMethodName = Literal[
 
 
 class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One feature: ``numeric`` (numbers, booleans), ``categorical`` (strings, integers, booleans), ``vector`` (a list of
-    ``length`` numbers, an embedding) or ``text`` (a string of words). ``importance`` is its weight in rankings, in any
-    unit; null: the one measured in training."""
+    """One feature: ``numeric`` (numbers, booleans), ``categorical`` (strings, integers, booleans), ``vector`` (a list
+    of ``length`` numbers, an embedding) or ``text`` (a string of words). ``importance`` is its weight in rankings, in
+    any unit; null: the one measured in training."""
 
     kind: FeatureKind
     required: bool = False
@@ -100,7 +100,7 @@ def _text_default() -> list[MultivariateMethod]:
 
 class MultivariateRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is tested on a sample of ``sample_rows`` rows of each window: ``methods`` on the numeric and categorical
-    features together, ``vector`` and ``text`` on every feature of that kind. ``seed`` decides which rows are sampled."""
+    features together, ``vector`` and ``text`` on every feature of that kind. ``seed`` decides which rows those are."""
 
     methods: list[MultivariateMethod] = field(default_factory=list)
     vector: list[MultivariateMethod] = field(default_factory=_vector_default)
@@ -153,8 +153,8 @@ class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
-    ``share`` of the judged features drift in ``consecutive`` windows; with ``share_weighted`` at least that share of their
-    importance instead), ``schedule`` (``every`` so long)."""
+    ``share`` of the judged features drift in ``consecutive`` windows; with ``share_weighted`` at least that share of
+    their importance instead), ``schedule`` (``every`` so long)."""
 
     on: Literal["performance", "drift", "schedule"]
     consecutive: PositiveInt = 1

@@ -1,4 +1,4 @@
-"""Which features moved a window's mean score: a version's model on the sampled rows of its reference and of the window."""
+"""Which features moved a window's mean score: a version's model on sampled rows of its reference and of the window."""
 
 from __future__ import annotations
 
