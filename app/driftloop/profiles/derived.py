@@ -53,17 +53,17 @@ def derive(
     columns: Columns, vectors: Collection[str], vocabularies: Mapping[str, frozenset[str]]
 ) -> dict[str, NDArray[np.float64]]:
     """Derived columns (n,) of the vector features and of the text features, NaN where the value is missing. A column
-    that is not there gives none. A text without a word has no unknown ones."""
+    that is not there, or is of another kind, gives none. A text without a word has no unknown ones."""
     found: dict[str, NDArray[np.float64]] = {}
     for name in vectors:
         column = columns.get(name)
-        if column is not None:
+        if isinstance(column, np.ndarray) and column.ndim == 2:
             (norm,) = derived_names(name, "vector")
             # hypot does not overflow where squaring would.
             found[norm] = np.array([math.hypot(*row) for row in np.asarray(column, np.float64)], np.float64)
     for name, known in vocabularies.items():
         texts = columns.get(name)
-        if texts is None:
+        if texts is None or isinstance(texts, np.ndarray):
             continue
         length, unknown = derived_names(name, "text")
         found[length] = np.array([math.nan if text is None else len(text) for text in texts], np.float64)

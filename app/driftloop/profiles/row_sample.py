@@ -75,7 +75,8 @@ class RowSample:
         return len(self._rows)
 
     def update(self, columns: Columns, ids: Sequence[str]) -> None:
-        """Offer rows with these ids, shape (n,). A column that is not there is missing in all of them."""
+        """Offer rows with these ids, shape (n,). A column that is not there, or has another kind or length than in the
+        schema, is missing in all of them."""
         seed = self.schema.seed
         ranks = [rank_of(prediction_id, seed) for prediction_id in ids]
         # Once the sample is full, few rows of a batch can still enter it.
@@ -155,7 +156,7 @@ class RowSample:
 
 
 def _cells(kind: str, column: NDArray[np.float64] | Sequence[str | None] | None, chosen: list[int]) -> list[Cell]:
-    if column is None:
+    if column is None or not _fits(kind, column):
         return [None] * len(chosen)
     if kind == "numeric":
         numbers = np.asarray(column, np.float64)[chosen] + 0.0  # -0.0 becomes 0.0
@@ -164,6 +165,14 @@ def _cells(kind: str, column: NDArray[np.float64] | Sequence[str | None] | None,
         return [_vector_text(row) for row in np.asarray(column, np.float64)[chosen]]
     limit = MAX_TEXT_BYTES if kind == "text" else _MAX_CATEGORY_BYTES
     return [_shortened(column[at], limit) for at in chosen]
+
+
+def _fits(kind: str, column: NDArray[np.float64] | Sequence[str | None]) -> bool:
+    """Whether the column has the kind and length that the version was registered with; the spec may have changed."""
+    if kind.startswith("vector"):
+        shape = getattr(column, "shape", ())
+        return len(shape) == 2 and shape[1] == int(kind.removeprefix("vector:"))
+    return (kind == "numeric") == (isinstance(column, np.ndarray) and column.ndim == 1)
 
 
 def _shortened(value: Any, limit: int) -> str | None:

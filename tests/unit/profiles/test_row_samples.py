@@ -161,6 +161,24 @@ def test_memory_is_bounded_by_the_size_of_cells() -> None:
     assert np.isnan(np.asarray(found["embedding"])).all(), "beyond float32 counts as missing"
 
 
+def test_a_feature_that_has_changed_its_kind_since_counts_as_missing(profile: ReferenceProfile) -> None:
+    """The spec has, but the version was registered with the one before."""
+    columns: Columns = {
+        "x": np.arange(5.0),
+        "place": ["a"] * 5,
+        "embedding": np.ones((5, 4)),
+        "comment": np.arange(5.0),
+    }
+    stats = InputStats(profile)
+    stats.update(columns, 5, [str(at) for at in range(5)])
+    assert InputStats.decode(stats.encode(), profile) == stats
+    assert stats.sample is not None
+    found = stats.sample.columns()
+    assert np.isnan(np.asarray(found["embedding"])).all()
+    assert found["comment"] == [None] * 5
+    assert stats.features["comment#length"].missing == 5
+
+
 def test_other_schemas_do_not_merge_and_damaged_samples_are_refused() -> None:
     sample = sample_of(make_columns(20, 5), [str(at) for at in range(20)])
     with pytest.raises(ValueError, match="cannot be merged"):
