@@ -47,6 +47,8 @@ found = {"nannyml": nannyml.__version__}
 for name, kind in (
     ("reconstruction", nannyml.DataReconstructionDriftCalculator), ("classifier", nannyml.DomainClassifierCalculator)
 ):
+    if name not in given["methods"]:
+        continue
     options = {"column_names": list(reference.columns)} if name == "reconstruction" else {
         "feature_column_names": list(reference.columns)}
     calculator = kind(chunk_size=len(window), **options)
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--windows", type=int, default=0)
     parser.add_argument("--peers", help="a Python that has nannyml")
+    parser.add_argument("--peer-methods", default="reconstruction,classifier", help="what of it is measured")
     options = parser.parse_args()
     console = Console()
     rng = np.random.default_rng(1)
@@ -141,7 +144,8 @@ def main() -> None:
         false_alarms(options.windows, options.rows, options.features, console)
     if options.peers:
         given = json.dumps(
-            {
+            {"methods": options.peer_methods.split(",")}
+            | {
                 side: {n: list(c) for n, c in rows.items()}
                 for side, rows in (("reference", reference), ("window", window))
             }
