@@ -170,8 +170,8 @@ def _cells(kind: str, column: NDArray[np.float64] | Sequence[str | None] | None,
 def _fits(kind: str, column: NDArray[np.float64] | Sequence[str | None]) -> bool:
     """Whether the column has the kind and length that the version was registered with; the spec may have changed."""
     if kind.startswith("vector"):
-        shape = getattr(column, "shape", ())
-        return len(shape) == 2 and shape[1] == int(kind.removeprefix("vector:"))
+        length = int(kind.removeprefix("vector:"))
+        return isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == length
     return (kind == "numeric") == (isinstance(column, np.ndarray) and column.ndim == 1)
 
 
