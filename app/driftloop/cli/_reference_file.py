@@ -104,9 +104,23 @@ def _cells(column: pd.Series[Any], kind: str) -> list[Any]:
     values: list[Any] = [
         None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)
     ]
+    if kind == "vector":
+        return [_vector(value) for value in values]
     if kind == "categorical":
         return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
     return values
+
+
+def _vector(value: Any) -> Any:
+    """Parquet has lists (as arrays); CSV has their JSON text."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, str):
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            return value  # the decoder of features says what is wrong, and in which row
+    return value
 
 
 def _numbers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

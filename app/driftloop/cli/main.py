@@ -44,6 +44,7 @@ _COMMANDS = {
     "trainer": "trainer:trainer",
     "publish": "publish:publish",
     "reports": "reports:reports",
+    "explain": "explain:explain",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",
 }

@@ -13,6 +13,7 @@ from driftloop.drift.sentences import change_text, evidence_text, feature_text, 
 from driftloop.events.messages import Decision, FeatureReport, MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
 from driftloop.profiles.columns import PREDICTION
+from driftloop.profiles.derived import judged_kinds
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.numeric import NumericReference, NumericSummary
 from driftloop.profiles.reference import ReferenceProfile
@@ -34,7 +35,7 @@ def judge_inputs(stats: InputStats, profile: ReferenceProfile, spec: ModelSpec) 
             f"the statistics of model {spec.model!r} were counted against the reference of version "
             f"{stats.profile.model_version!r}, not of {profile.model_version!r}"
         )
-    kinds: dict[str, str] = {name: feature.kind for name, feature in spec.features.items()}
+    kinds: dict[str, str] = judged_kinds(spec)
     if PREDICTION in profile.features:
         kinds[PREDICTION] = "categorical" if spec.task in ("multiclass", "ranking") else "numeric"
     obstacles = {name: _obstacle(name, kind, stats, spec) for name, kind in kinds.items()}

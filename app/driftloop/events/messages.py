@@ -15,6 +15,7 @@ __all__ = [
     "Alert",
     "AlertState",
     "Decision",
+    "FeatureRank",
     "FeatureReport",
     "GateResult",
     "Label",
@@ -23,6 +24,7 @@ __all__ = [
     "MetricReport",
     "ModelEvent",
     "ModelEventKind",
+    "MultivariateReport",
     "PartialMessage",
     "PolicyDecision",
     "Prediction",
@@ -225,10 +227,44 @@ class QualityReport(Struct, frozen=True, kw_only=True):
     breaks_inputs: bool = False
 
 
+class MultivariateReport(Struct, frozen=True, kw_only=True):
+    """One statistic over several features, or of one vector or text feature, on a sample of the window's rows.
+
+    ``subject`` is that feature, or ``""`` for the numeric and categorical features together. ``statistic`` is an effect
+    size; it decides where it reaches ``threshold`` and ``adjusted_p_value`` (corrected over all such statistics of the
+    window) is significant. ``rows`` and ``reference_rows`` are those of the two samples.
+    """
+
+    subject: str
+    method: str
+    statistic: float | None
+    threshold: float | None
+    p_value: float | None
+    adjusted_p_value: float | None
+    rows: int
+    reference_rows: int
+    decision: Decision
+    sentence: str
+
+
+class FeatureRank(Struct, frozen=True, kw_only=True):
+    """How much a feature's change matters: its share of the model's importance times its drift.
+
+    ``drift`` is its largest statistic in units of the threshold; ``weight`` the share of importance among the window's
+    judged features (equal for all if no importance is known).
+    """
+
+    feature: str
+    weight: float
+    drift: float
+    score: float
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows).
 
     ``confusion`` has a row for each true class and a column for each predicted one (binary: negative, positive).
+    ``drifted_importance`` is the drifting features' share of the judged features' importance, None if none is known.
     """
 
     report_id: str
@@ -255,6 +291,9 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     spec_digest: str = ""
     content_digest: str = ""
     confusion: list[list[int]] | None = None
+    multivariate: list[MultivariateReport] = field(default_factory=list)
+    ranking: list[FeatureRank] = field(default_factory=list)
+    drifted_importance: float | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -13,7 +13,15 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import Alert, AlertState, FeatureReport, MetricReport, WindowKind, WindowReport
+from driftloop.events.messages import (
+    Alert,
+    AlertState,
+    FeatureReport,
+    MetricReport,
+    MultivariateReport,
+    WindowKind,
+    WindowReport,
+)
 from driftloop.quality.judge import UNLISTED_WHEN_FINE
 from driftloop.spec.model import AlertRules, DriftRules
 
@@ -214,7 +222,9 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
     """What a report says to the alerts. ``rules`` are those of the spec by which it was judged; None: the defaults.
 
     An input window gives, for each feature, a ``drift`` signal and one of ``data_quality`` for ``<feature>/missing``
-    and for ``<feature>/unseen``, and one more ``drift`` signal for the share of drifting features (``features``).
+    and for ``<feature>/unseen``, one more ``drift`` signal for the share of drifting features (``features``), and one
+    for each statistic on sampled rows that can decide (``@multivariate/<method>``, for a vector or text feature
+    ``<feature>/<method>``).
     Each data-quality check gives a ``data_quality`` signal; one that a report lists only where there is something to
     say gives a good one for every feature that could be judged.
     An outcome window gives a ``performance`` signal for each rule. Coverage gives none.
@@ -241,6 +251,7 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
                 message=f"{report.drifted_features} of {report.judged_features} features drift",
             )
         )
+    signals.extend(_of_rows(result, report.segment) for result in report.multivariate if result.threshold is not None)
     signals.extend(_of_quality(report))
     return signals
 
@@ -278,6 +289,20 @@ def _of_quality(report: WindowReport) -> Iterable[Signal]:
                     method=name,
                     message=f"{feature.feature}: nothing found by the check {name!r}",
                 )
+
+
+def _of_rows(result: MultivariateReport, segment: str) -> Signal:
+    return Signal(
+        kind="drift",
+        subject=f"{result.subject or '@multivariate'}/{result.method}",
+        segment=segment,
+        bad=None if result.decision == "insufficient" else result.decision == "drift",
+        severity="warning",
+        statistic=result.statistic,
+        threshold=result.threshold,
+        method=result.method,
+        message=result.sentence,
+    )
 
 
 def _of_metric(metric: MetricReport, segment: str) -> Signal:

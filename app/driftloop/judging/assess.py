@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftloop.drift.judge import judge_inputs
+from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
 from driftloop.events.messages import (
     Alert,
+    FeatureRank,
     FeatureReport,
     MetricReport,
+    MultivariateReport,
     PolicyDecision,
     QualityReport,
     RetrainCommand,
@@ -27,6 +30,7 @@ from driftloop.events.messages import (
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
+from driftloop.multivariate.judge import judge_rows, with_rows_sentence
 from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
@@ -127,12 +131,20 @@ def report_of(
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
     confusion: list[list[int]] | None = None
+    multivariate: list[MultivariateReport] = []
+    ranking: list[FeatureRank] = []
+    drifted_importance = None
     if isinstance(part.stats, InputStats):
         features = judge_inputs(part.stats, part.profile, spec)
         rows = part.stats.rows
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
+        multivariate = [] if part.segment else judge_rows(part.stats, part.profile, spec)
+        sentence = with_rows_sentence(sentence, multivariate)
+        weights = importance_weights(spec, part.profile)
+        ranking = rank_features(features, weights, spec)
+        drifted_importance = weighted_share(features, weights, spec)
         if not part.segment:
             quality = [*judge_quality(part.stats, spec, history), *(volume or [])]
             sentence += quality_sentence(quality)
@@ -169,6 +181,9 @@ def report_of(
         sentence=sentence,
         spec_digest=spec_digest,
         confusion=confusion,
+        multivariate=multivariate,
+        ranking=ranking,
+        drifted_importance=drifted_importance,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -245,6 +260,8 @@ def _remember_quality(
         state.quality = remember(
             history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies, usual=usual
         )
+
+
 def segments_of(version: str, parts: Iterable[MergedPart]) -> dict[str, OutcomeStats]:
     """Outcome statistics of a version's segments, by segment key."""
     return {
@@ -327,7 +344,7 @@ def _without_features(report: WindowReport) -> WindowReport:
     """What the policy needs of it: of the features only those that drift because their values are missing."""
     missing = [feature for feature in report.features if _is_missing(feature)]
     broken = [check for check in report.quality if check.decision == "broken"]
-    return msgspec.structs.replace(report, features=missing, quality=broken, sources=[])
+    return msgspec.structs.replace(report, features=missing, quality=broken, sources=[], multivariate=[], ranking=[])
 
 
 def _is_missing(feature: FeatureReport) -> bool:

@@ -40,7 +40,8 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
         pane = cohort.input_pane(segment, late)
         assert pane.stats is not None, "a row in time reached a window that its own partition had closed"
         columns = group.select(members)
-        pane.stats.update(columns, len(members))
+        ids = None if pane.stats.sample is None else [group.events[at].prediction_id for at in members]
+        pane.stats.update(columns, len(members), ids)
         if not segment:
             _update_quality(pane.stats.quality, group, members, columns)
         pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])

@@ -89,7 +89,7 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
     for name, trigger in triggers.items():
         if trigger.on != "drift" or not report.judged_features:
             continue
-        if report.drifted_features and report.drifted_features / report.judged_features >= trigger.share:
+        if _features_drift(trigger, report):
             streaks[name] = streaks.get(name, 0) + 1
             if streaks[name] >= trigger.consecutive:
                 pending[name] = (
@@ -119,6 +119,12 @@ def _broken_data(report: WindowReport) -> str:
             broken.append(feature.sentence)
     more = f", and {len(broken) - 2} more" if len(broken) > 2 else ""
     return "; ".join(broken[:2]) + more
+
+
+def _features_drift(trigger: TriggerSpec, report: WindowReport) -> bool:
+    if trigger.share_weighted is not None and report.drifted_importance is not None:
+        return report.drifted_importance >= trigger.share_weighted
+    return bool(report.drifted_features) and report.drifted_features / report.judged_features >= trigger.share
 
 
 def _hear_outcomes(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from driftloop.profiles.ranked_items import Item as _Item
 from driftloop.profiles.ranked_items import RankedItems, gains_by_item, ranked_items, top_item
-from driftloop.spec.model import ModelSpec
+from driftloop.spec.model import FeatureSpec, ModelSpec
 
 __all__ = [
     "PREDICTION",
@@ -40,7 +40,8 @@ PredictionValue = float | tuple[float, ...] | tuple[str, ...]
 #: A decoded label: 0 or 1, class index, or value; or gains by item id.
 LabelValue = float | int | dict[str, float]
 
-#: Feature name to its column: numeric as float64 with NaN for missing, categorical as texts with None for missing.
+#: Feature name to its column: numeric as float64 (n,) with NaN for missing, vector as float64 (n, length) with rows of
+#: NaN for missing, categorical and text as texts with None for missing.
 Columns = Mapping[str, NDArray[np.float64] | list[str | None]]
 
 
@@ -56,20 +57,21 @@ def select_rows(columns: Columns, positions: Sequence[int]) -> dict[str, NDArray
 class FeatureDecoder:
     """Decodes ``features`` objects by a model's schema.
 
-    Numeric features take numbers and booleans; categorical ones take strings, integers and booleans, kept as text.
+    Numeric features take numbers and booleans; categorical ones take strings, integers and booleans, kept as text;
+    vector features take lists of just so many numbers, text features strings.
     Null and an absent key both mean missing, which is an error for a ``required`` feature. Other keys are ignored.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self.names = tuple(spec.features)
-        self._categorical = tuple(feature.kind == "categorical" for feature in spec.features.values())
+        self._features = tuple(spec.features.values())
         self._attributes = tuple(f"f{index}" for index in range(len(self.names)))
         fields: list[Any] = []
         # Required features come first: a Struct wants its fields without defaults before those with one.
         for attribute, feature in sorted(
             zip(self._attributes, spec.features.values(), strict=True), key=lambda pair: not pair[1].required
         ):
-            accepted: Any = str | int | bool if feature.kind == "categorical" else float | bool
+            accepted = _accepted(feature)
             fields.append((attribute, accepted) if feature.required else (attribute, accepted | None, None))
         row_type = msgspec.defstruct(
             "FeatureRow", fields, rename=dict(zip(self._attributes, self.names, strict=True)), gc=False
@@ -83,9 +85,12 @@ class FeatureDecoder:
     def columns(self, rows: Sequence[Any]) -> dict[str, NDArray[np.float64] | list[str | None]]:
         """Columns of decoded rows, in the order of the schema."""
         columns: dict[str, NDArray[np.float64] | list[str | None]] = {}
-        for name, attribute, categorical in zip(self.names, self._attributes, self._categorical, strict=True):
+        for name, attribute, feature in zip(self.names, self._attributes, self._features, strict=True):
             values = [getattr(row, attribute) for row in rows]
-            columns[name] = _texts(values) if categorical else _floats(values)
+            if feature.kind == "numeric":
+                columns[name] = _floats(values)
+            else:
+                columns[name] = _vectors(values, feature.length or 0) if feature.kind == "vector" else _texts(values)
         return columns
 
     def decode(
@@ -100,6 +105,20 @@ class FeatureDecoder:
             except msgspec.MsgspecError as error:
                 bad.append((index, str(error)))
         return self.columns(rows), bad
+
+
+def _accepted(feature: FeatureSpec) -> Any:
+    if feature.kind == "vector":
+        return Annotated[list[float], Meta(min_length=feature.length, max_length=feature.length)]
+    if feature.kind == "text":
+        return str
+    return str | int | bool if feature.kind == "categorical" else float | bool
+
+
+def _vectors(values: list[Any], length: int) -> NDArray[np.float64]:
+    missing = [math.nan] * length
+    rows = [missing if value is None else value for value in values]
+    return np.array(rows, np.float64).reshape(len(rows), length)
 
 
 def _floats(values: list[Any]) -> NDArray[np.float64]:

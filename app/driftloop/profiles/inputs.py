@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from driftloop.profiles.categorical import CategoricalSummary, CategoricalWire
 from driftloop.profiles.columns import Columns
 from driftloop.profiles.numeric import NumericReference, NumericSummary, NumericWire
 from driftloop.profiles.quality import QualityStats, QualityWire
 from driftloop.profiles.reference import ReferenceProfile
+from driftloop.profiles.row_sample import RowSample, SampleWire
 
 __all__ = ["InputStats"]
 
@@ -22,6 +25,7 @@ class _InputWire(Struct, frozen=True, kw_only=True):
     rows: int
     features: dict[str, NumericWire | CategoricalWire]
     quality: QualityWire | None = None
+    sample: SampleWire | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_InputWire)
@@ -33,7 +37,7 @@ class InputStats:
     Content depends on the rows alone, not on how they were split into updates nor on the order of merges.
     """
 
-    __slots__ = ("features", "profile", "quality", "rows")
+    __slots__ = ("features", "profile", "quality", "rows", "sample")
 
     def __init__(self, profile: ReferenceProfile) -> None:
         self.profile = profile
@@ -46,15 +50,22 @@ class InputStats:
         }
         #: Fed apart from :meth:`update`, by whoever has the records and not only columns.
         self.quality = QualityStats()
+        #: A sample of the rows, if the profile has one to compare it with.
+        self.sample = None if profile.sample is None else RowSample(profile.sample.schema)
 
-    def update(self, columns: Columns, rows: int) -> None:
+    def update(self, columns: Columns, rows: int, ids: Sequence[str] | None = None) -> None:
         """Count ``rows`` rows. A feature of the profile that has no column counts as missing in all of them; a column
         that the profile has not is ignored. Raises ``ValueError``, and counts nothing, if a column has another length.
+        ``ids`` (prediction ids) let the rows take part in the sample; without them they are counted and not sampled.
         """
+        if self.profile.derives:
+            columns = {**columns, **self.profile.derive(columns)}
         for name in self.features:
             column = columns.get(name)
             if column is not None and len(column) != rows:
                 raise ValueError(f"column {name!r} has {len(column)} values, expected {rows}")
+        if self.sample is not None and ids is not None:
+            self.sample.update(columns, ids)
         self.rows += rows
         for name, summary in self.features.items():
             column = columns.get(name)
@@ -76,6 +87,8 @@ class InputStats:
         for name, summary in self.features.items():
             summary.merge(other.features[name])  # type: ignore[arg-type]  # same profile, same kind
         self.quality.merge(other.quality)
+        if self.sample is not None and other.sample is not None:
+            self.sample.merge(other.sample)
 
     def copy(self) -> InputStats:
         twin = InputStats(self.profile)
@@ -89,6 +102,7 @@ class InputStats:
             rows=self.rows,
             features={name: self.features[name].to_wire() for name in sorted(self.features)},
             quality=self.quality.to_wire(),
+            sample=UNSET if self.sample is None else self.sample.to_wire(),
         )
         return msgspec.json.encode(wire)
 
@@ -117,6 +131,8 @@ class InputStats:
                 if not isinstance(feature, CategoricalWire):
                     raise ValueError(f"the input statistics of {name!r} are not categorical, but its reference is")
                 stats.features[name] = CategoricalSummary.from_wire(feature, reference)
+        if profile.sample is not None and isinstance(wire.sample, SampleWire):
+            stats.sample = RowSample.from_wire(wire.sample, profile.sample.schema)
         return stats
 
     def __eq__(self, other: object) -> bool:

@@ -11,10 +11,13 @@ from typing import Self
 import msgspec
 import numpy as np
 from msgspec import Struct, field
+from numpy.typing import NDArray
 
 from driftloop.profiles.categorical import CategoricalReference
 from driftloop.profiles.columns import PREDICTION, Columns, select_rows
+from driftloop.profiles.derived import derive, judged_kinds, vocabulary
 from driftloop.profiles.numeric import MAX_ANCHORS, NumericReference
+from driftloop.profiles.reference_sample import ReferenceSample
 from driftloop.profiles.segments import segment_rows
 from driftloop.spec.model import ModelSpec
 
@@ -50,6 +53,13 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     from_ms: int = 0
     to_ms: int = 0
     segments: dict[str, ReferenceProfile] = field(default_factory=dict)
+    #: What is tested on samples of rows is tested against these rows of the reference.
+    sample: ReferenceSample | None = None
+    #: How much the model's loss grows when a feature's values are shuffled, by feature, as measured in training.
+    importances: dict[str, float] = field(default_factory=dict)
+    #: Words of the reference by text feature, and the names of the vector features.
+    vocabularies: dict[str, list[str]] = field(default_factory=dict)
+    vectors: list[str] = field(default_factory=list)
 
     @classmethod
     def build(
@@ -62,6 +72,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         label_mean: float = 0.0,
         from_ms: int = 0,
         to_ms: int = 0,
+        importances: Mapping[str, float] | None = None,
     ) -> Self:
         """From columns of all features of the spec, and of :data:`PREDICTION` if it is to be watched.
 
@@ -76,7 +87,13 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             for name in spec.segments
             for key, rows in segment_rows(name, list(columns[name])).items()
         }
-        return msgspec.structs.replace(whole, metrics=dict(sorted((metrics or {}).items())), segments=segments)
+        return msgspec.structs.replace(
+            whole,
+            metrics=dict(sorted((metrics or {}).items())),
+            segments=segments,
+            sample=ReferenceSample.build(spec, columns, whole.rows),
+            importances=dict(sorted((importances or {}).items())),
+        )
 
     @classmethod
     def _of_rows(
@@ -96,7 +113,16 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
                 f"the reference data of model {spec.model!r} has no column for feature {absent[0]!r}; "
                 f"it has {sorted(columns)}"
             )
-        kinds: dict[str, str] = {name: feature.kind for name, feature in spec.features.items()}
+        kinds: dict[str, str] = judged_kinds(spec)
+        vocabularies = {
+            name: vocabulary([str(text) if text is not None else None for text in columns[name]])
+            for name, feature in spec.features.items()
+            if feature.kind == "text"
+        }
+        vectors = [name for name, feature in spec.features.items() if feature.kind == "vector"]
+        if vectors or vocabularies:
+            known = {name: frozenset(words) for name, words in vocabularies.items()}
+            columns = {**columns, **derive(columns, vectors, known)}
         if PREDICTION in columns:
             kinds[PREDICTION] = "categorical" if spec.task in ("multiclass", "ranking") else "numeric"
         lengths = {name: len(columns[name]) for name in kinds}
@@ -122,7 +148,22 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             label_mean=label_mean,
             from_ms=from_ms,
             to_ms=to_ms,
+            vocabularies=vocabularies,
+            vectors=vectors,
         )
+
+    @cached_property
+    def derives(self) -> bool:
+        """Whether there are vector or text features, of which numeric columns are made."""
+        return bool(self.vectors or self.vocabularies)
+
+    def derive(self, columns: Columns) -> dict[str, NDArray[np.float64]]:
+        """The columns made from the vector and text features among ``columns``."""
+        return derive(columns, self.vectors, self._known_words)
+
+    @cached_property
+    def _known_words(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(words) for name, words in self.vocabularies.items()}
 
     def for_segment(self, segment: str) -> ReferenceProfile:
         """The profile that a segment's rows are compared with (``""``: all rows). A segment that the reference data
@@ -133,7 +174,9 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         if known is None:
             known = self._absent.get(segment)
         if known is None:
-            known = self._absent[segment] = msgspec.structs.replace(self, features={}, metrics={}, segments={}, rows=0)
+            known = self._absent[segment] = msgspec.structs.replace(
+                self, features={}, metrics={}, segments={}, rows=0, sample=None, vocabularies={}, vectors=[]
+            )
         return known
 
     @cached_property
@@ -155,6 +198,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         for part in parts:
             for name, reference in part.features.items():
                 reference.check(name)
+        if profile.sample is not None:
+            profile.sample.check()
         return profile
 
     def digest(self) -> str:

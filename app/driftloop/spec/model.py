@@ -20,6 +20,9 @@ __all__ = [
     "FeatureSpec",
     "GateSpec",
     "ModelSpec",
+    "MultivariateMethod",
+    "MultivariateMethodName",
+    "MultivariateRules",
     "PerformanceRule",
     "PerformanceRules",
     "PolicySpec",
@@ -31,7 +34,7 @@ __all__ = [
 ]
 
 Task = Literal["binary", "multiclass", "regression", "ranking"]
-FeatureKind = Literal["numeric", "categorical"]
+FeatureKind = Literal["numeric", "categorical", "vector", "text"]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Duration = Annotated[str, Meta(min_length=2)]
@@ -44,16 +47,23 @@ FairnessMetric = Literal[
     "equal_opportunity_difference",
     "equalized_odds_difference",
 ]
+MultivariateMethodName = Literal[
+    "domain_classifier", "pca_reconstruction", "mmd", "correlation_change", "centroid_shift"
+]
 
 
 class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One feature: ``numeric`` (numbers, booleans) or ``categorical`` (strings, integers, booleans).
+    """One feature: ``numeric`` (numbers, booleans), ``categorical`` (strings, integers, booleans), ``vector`` (a list
+    of ``length`` numbers, an embedding) or ``text`` (a string of words). ``importance`` is its weight in rankings, in
+    any unit; null: the one measured in training.
 
     ``minimum`` and ``maximum`` bound a numeric feature, ``pattern`` (a regular expression for the whole text) and
     ``categories`` a categorical one; up to ``max_violations`` of the rows may violate each without an alert."""
 
     kind: FeatureKind
     required: bool = False
+    length: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    importance: Annotated[float, Meta(ge=0.0)] | None = None
     minimum: float | None = None
     maximum: float | None = None
     pattern: str | None = None
@@ -85,6 +95,37 @@ def _categorical_default() -> list[DriftMethod]:
     ]
 
 
+class MultivariateMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A statistic over several features, or the components of a vector or text feature, and the effect from which on it
+    counts. ``threshold`` null: reported, never decides."""
+
+    method: MultivariateMethodName
+    threshold: float | None = None
+
+
+def _vector_default() -> list[MultivariateMethod]:
+    return [
+        MultivariateMethod(method="domain_classifier", threshold=0.6),
+        MultivariateMethod(method="mmd", threshold=0.1),
+        MultivariateMethod(method="centroid_shift", threshold=0.2),
+    ]
+
+
+def _text_default() -> list[MultivariateMethod]:
+    return [MultivariateMethod(method="domain_classifier", threshold=0.6)]
+
+
+class MultivariateRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is tested on a sample of ``sample_rows`` rows of each window: ``methods`` on the numeric and categorical
+    features together, ``vector`` and ``text`` on every feature of that kind. ``seed`` decides which rows those are."""
+
+    methods: list[MultivariateMethod] = field(default_factory=list)
+    vector: list[MultivariateMethod] = field(default_factory=_vector_default)
+    text: list[MultivariateMethod] = field(default_factory=_text_default)
+    sample_rows: Annotated[int, Meta(ge=50, le=5_000)] = 500
+    seed: Annotated[int, Meta(ge=0)] = 0
+
+
 class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How features are judged. A feature drifts if a method's threshold is exceeded *and* the companion test
     (two-sample KS for numeric, two-sample chi-square for categorical), corrected over the window's features, is
@@ -97,6 +138,7 @@ class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     missing: Fraction = 0.1
     unseen: Fraction = 0.05
     share_of_features: Fraction = 0.3
+    multivariate: MultivariateRules = field(default_factory=MultivariateRules)
 
 
 class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -181,11 +223,13 @@ class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
-    ``share`` of the judged features drift in ``consecutive`` windows), ``schedule`` (``every`` so long)."""
+    ``share`` of the judged features drift in ``consecutive`` windows; with ``share_weighted`` at least that share of
+    their importance instead), ``schedule`` (``every`` so long)."""
 
     on: Literal["performance", "drift", "schedule"]
     consecutive: PositiveInt = 1
     share: Fraction = 0.3
+    share_weighted: Fraction | None = None
     every: Duration | None = None
 
     @property

@@ -15,6 +15,7 @@ from driftloop.spec.model import (
     NumericMethodName,
     TriggerSpec,
 )
+from driftloop.spec.multivariate import multivariate_problems
 from driftloop.spec.problems import KeyPath, did_you_mean
 
 __all__ = ["semantic_problems"]
@@ -35,6 +36,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _classes,
         _segments,
         _drift,
+        multivariate_problems,
         _performance,
         _quality,
         _value,
@@ -299,6 +301,11 @@ def _trigger(spec: ModelSpec, path: KeyPath, trigger: TriggerSpec) -> Found:
         yield (*path, "on"), "a performance trigger needs a rule under performance.rules, and there is none"
     if trigger.on == "drift" and trigger.share <= 0.0:
         yield (*path, "share"), "expected a number above 0: with 0 every window would count"
+    if trigger.share_weighted is not None and (trigger.on != "drift" or trigger.share_weighted <= 0.0):
+        yield (
+            (*path, "share_weighted"),
+            f"expected a number above 0 in a trigger on 'drift', got {trigger.share_weighted:g} on {trigger.on!r}",
+        )
 
 
 def _training(spec: ModelSpec) -> Found:

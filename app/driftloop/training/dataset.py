@@ -138,10 +138,11 @@ class TrainingSet:
         }
         for name in self.frame.columns:
             values = self.frame[name]
-            texts = values.dtype == object
-            columns[name] = (
-                pa.array(values.tolist(), pa.string()) if texts else pa.array(values.to_numpy(), pa.float64())
-            )
+            if values.dtype != object:
+                columns[name] = pa.array(values.to_numpy(), pa.float64())
+                continue
+            vectors = any(isinstance(value, list) for value in values)
+            columns[name] = pa.array(values.tolist(), pa.list_(pa.float64()) if vectors else pa.string())
         buffer = io.BytesIO()
         pq.write_table(pa.table(columns), buffer, compression="zstd")
         return buffer.getvalue()

@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
 
 from driftloop.profiles.columns import PREDICTION, Columns, prediction_column
-from driftloop.spec.model import ModelSpec
+from driftloop.spec.model import FeatureSpec, ModelSpec
 
 __all__ = ["EstimatorError", "build", "columns_of", "feature_frame", "fit", "predict"]
 
@@ -43,7 +43,9 @@ def feature_frame(spec: ModelSpec, data: pd.DataFrame | Columns) -> pd.DataFrame
     """The spec's features, in its order, in the types that the pipelines are fitted on.
 
     Numeric features become float64 with NaN for missing (infinite values count as missing: no estimator can use them),
-    categorical ones objects that are ``str`` or None, written as in :class:`driftloop.profiles.columns.FeatureDecoder`.
+    categorical and text ones objects that are ``str`` or None, written as in
+    :class:`driftloop.profiles.columns.FeatureDecoder`, vector ones objects that are lists of floats or None. Models are
+    fitted on the numeric and categorical ones; vectors and texts are only watched.
     Columns that the spec does not name are left out. Raises ``KeyError`` that names a feature which is not in ``data``.
     """
     absent = [name for name in spec.features if name not in data]
@@ -56,13 +58,24 @@ def feature_frame(spec: ModelSpec, data: pd.DataFrame | Columns) -> pd.DataFrame
     columns: dict[str, Any] = {}
     for name, feature in spec.features.items():
         values = data[name]
-        if feature.kind == "categorical":
+        if feature.kind in ("categorical", "text"):
             columns[name] = pd.Series(_texts(values), index=index, dtype=object)
+        elif feature.kind == "vector":
+            columns[name] = pd.Series(_vectors(values), index=index, dtype=object)
         else:
             numbers = np.array(values, dtype=np.float64)
             numbers[np.isinf(numbers)] = np.nan
             columns[name] = pd.Series(numbers, index=index)
     return pd.DataFrame(columns, index=index)
+
+
+def _vectors(values: Any) -> NDArray[np.object_]:
+    """Lists and None, of a matrix with rows of NaN or of lists and None."""
+    vectors = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        numbers = None if value is None or np.ndim(value) != 1 else np.asarray(value, dtype=np.float64)
+        vectors[row] = None if numbers is None or np.isnan(numbers).all() else numbers.tolist()
+    return vectors
 
 
 def _texts(values: Any) -> NDArray[np.object_]:
@@ -227,12 +240,19 @@ def predict(pipeline: Pipeline, spec: ModelSpec, frame: pd.DataFrame | Columns) 
     return probabilities[:, 1].copy() if spec.task == "binary" else probabilities
 
 
+def _column(values: pd.Series[Any], feature: FeatureSpec) -> NDArray[np.float64] | list[str | None]:
+    if feature.kind == "vector":
+        missing = [math.nan] * (feature.length or 0)
+        rows = [missing if value is None else value for value in values]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), feature.length or 0)
+    return values.to_numpy(np.float64) if feature.kind == "numeric" else values.tolist()
+
+
 def columns_of(spec: ModelSpec, frame: pd.DataFrame, predictions: NDArray[np.float64] | None = None) -> Columns:
     """The frame as :data:`~driftloop.profiles.columns.Columns`, with the model's output where it is given."""
     features = feature_frame(spec, frame)
     columns: dict[str, NDArray[np.float64] | list[str | None]] = {
-        name: features[name].tolist() if feature.kind == "categorical" else features[name].to_numpy(np.float64)
-        for name, feature in spec.features.items()
+        name: _column(features[name], feature) for name, feature in spec.features.items()
     }
     if predictions is not None:
         values: list[Any] = (

@@ -27,6 +27,7 @@ from driftloop.training.dataset import TrainingSet
 from driftloop.training.digest import content_digest
 from driftloop.training.estimators import EstimatorError, columns_of, fit, predict
 from driftloop.training.gates import Candidate, Rival, run_gates
+from driftloop.training.importance import permutation_importances
 
 __all__ = ["Champion", "Trained", "environment", "lineage_of", "train"]
 
@@ -93,6 +94,7 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
         label_mean=float(np.mean(data.labels)) if spec.task != "multiclass" else 0.0,
         from_ms=int(data.predicted_at_ms[0]),
         to_ms=int(data.predicted_at_ms[-1]) + 1,
+        importances=permutation_importances(judged, spec, later.frame, later.labels, seed=seed),
     )
     return Trained(
         artifact=artifact,

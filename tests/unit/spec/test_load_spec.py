@@ -195,9 +195,10 @@ def test_all_problems_are_told_at_once() -> None:
     messages = _messages("model: late flights\nfeatures: {temp: {kind: number}, '@x y': {}}\nwindow: 1d\n")
     assert messages == [
         "late.yaml, line 1: model: expected a text, matching ^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$, got 'late flights'",
-        "late.yaml, line 2: features.temp.kind: expected one of 'numeric', 'categorical', got 'number', "
-        "did you mean 'numeric'?",
-        "late.yaml, line 2: features['@x y'].kind: this key is missing; expected one of 'numeric', 'categorical'",
+        "late.yaml, line 2: features.temp.kind: expected one of 'numeric', 'categorical', 'vector', 'text', got "
+        "'number', did you mean 'numeric'?",
+        "late.yaml, line 2: features['@x y'].kind: this key is missing; expected one of 'numeric', 'categorical', "
+        "'vector', 'text'",
         "late.yaml, line 1: task: this key is missing; expected one of 'binary', 'multiclass', 'regression', 'ranking'",
     ]
 
