@@ -15,6 +15,7 @@ __all__ = [
     "Alert",
     "AlertState",
     "Decision",
+    "EstimateComparison",
     "FeatureReport",
     "GateResult",
     "Label",
@@ -194,6 +195,31 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
 
 
+class EstimateComparison(Struct, frozen=True, kw_only=True):
+    """What an input window's estimate was worth, once its labels are there, and how the version's estimates of this
+    metric have fared so far.
+
+    ``difference`` is realised - estimate, ``half_widths`` its size in halves of the interval's width.
+    ``windows`` counts the windows compared, this one included; ``mean_absolute_error`` is over them,
+    ``reference_error`` that of taking the reference's value for an estimate, ``covered_share`` the share of their
+    intervals that held the realised value.
+    """
+
+    metric: str
+    estimate: float
+    realised: float
+    difference: float
+    labeled_rows: int
+    windows: int
+    mean_absolute_error: float
+    low: float | None = None
+    high: float | None = None
+    half_widths: float | None = None
+    covered: bool | None = None
+    covered_share: float | None = None
+    reference_error: float | None = None
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows)."""
 
@@ -219,6 +245,8 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
     spec_digest: str = ""
     content_digest: str = ""
+    estimated: list[MetricReport] = field(default_factory=list)
+    comparisons: list[EstimateComparison] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
 

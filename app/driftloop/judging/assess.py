@@ -15,6 +15,7 @@ import msgspec
 from driftloop.drift.judge import judge_inputs
 from driftloop.events.messages import (
     Alert,
+    EstimateComparison,
     FeatureReport,
     MetricReport,
     PolicyDecision,
@@ -25,6 +26,8 @@ from driftloop.events.messages import (
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.performance.estimated.judge import judge_estimates
+from driftloop.performance.estimated.record import EstimateState, compare_estimates, hold_estimates
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
@@ -50,6 +53,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     policy: PolicyState = msgspec.field(default_factory=PolicyState)
     trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
     unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
+    estimates: EstimateState = msgspec.field(default_factory=EstimateState)
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
     last_outcome_end_ms: int = NEVER_MS
@@ -97,15 +101,19 @@ def report_of(
     spec_digest: str,
     trailing: list[OutcomeStats],
     status: str = "final",
+    comparisons: list[EstimateComparison] | None = None,
 ) -> tuple[WindowReport, bytes]:
     """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
+    estimated: list[MetricReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
     if isinstance(part.stats, InputStats):
         features = judge_inputs(part.stats, part.profile, spec)
         rows = part.stats.rows
+        if part.stats.estimates is not None:
+            estimated = judge_estimates(part.stats.estimates, part.profile.metrics, spec)
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
@@ -137,6 +145,8 @@ def report_of(
         decision=decision,
         sentence=sentence,
         spec_digest=spec_digest,
+        estimated=estimated,
+        comparisons=comparisons or [],
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -155,7 +165,15 @@ def judge_window(
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-        report, stats = report_of(key, part, spec, spec_digest, trailing)
+        comparisons: list[EstimateComparison] = []
+        if isinstance(part.stats, OutcomeStats) and not part.segment:
+            state.estimates, comparisons = compare_estimates(
+                state.estimates, part.version, key.end_ms, part.stats.metrics()
+            )
+        report, stats = report_of(key, part, spec, spec_digest, trailing, comparisons=comparisons)
+        if key.kind == "input" and not part.segment:
+            most = _windows_in_flight(spec)
+            state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated, most)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -171,6 +189,11 @@ def judge_window(
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
     return judged
+
+
+def _windows_in_flight(spec: ModelSpec) -> int:
+    """Input windows that can be closed before the outcome window of the first of them is: horizon and some slack."""
+    return (spec.label_horizon_ms + spec.allowed_lateness_ms) // spec.window_ms + 64
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:

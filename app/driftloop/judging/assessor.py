@@ -14,6 +14,7 @@ import msgspec
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
 from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
 from driftloop.monitoring.catalog import new_outcomes
+from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
@@ -169,7 +170,8 @@ class Assessor:
     def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
         profile = self._lookups.profile(key.model_id, part[0])
         if key.kind == "input":
-            return InputStats.decode(stats, profile.for_segment(part[1]))
+            estimator = estimator_of(self._specs[key.model_id], profile)
+            return InputStats.decode(stats, profile.for_segment(part[1]), estimator)
         return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile))
 
     def _state(self, model_id: str) -> ModelState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
@@ -46,6 +47,7 @@ class VersionContext:
         self.model = model
         self.version = version
         self.profile = profile
+        self.estimator = estimator_of(model.spec, profile)
         self._segment_keys = frozenset(profile.segments)
 
     def segment(self, name: str, value: str | None) -> str:
@@ -53,7 +55,7 @@ class VersionContext:
         return segment_key(name, value, self._segment_keys)
 
     def new_inputs(self, segment: str) -> InputStats:
-        return InputStats(self.profile.for_segment(segment))
+        return InputStats(self.profile.for_segment(segment), self.estimator)
 
     def new_outcomes(self) -> OutcomeStats:
         return new_outcomes(self.model.spec, self.profile)

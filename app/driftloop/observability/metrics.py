@@ -27,7 +27,7 @@ __all__ = ["Metrics"]
 
 _ALERT_KINDS = ("drift", "performance", "data_quality")
 _ALERT_STATES = ("opened", "firing", "resolved")
-_TRIGGERS = ("performance", "drift", "schedule")
+_TRIGGERS = ("performance", "drift", "schedule", "estimated_performance")
 _MODEL_EVENTS = ("registered", "promoted", "rejected", "failed", "rolled_back")
 _WINDOW_KINDS = ("input", "outcome")
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from driftloop.spec.model import ModelSpec
 
 __all__ = [
+    "ESTIMATES",
     "PREDICTION",
     "Columns",
     "FeatureDecoder",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: The model's output as one more column: numeric for binary and regression, the likeliest class for multiclass.
 PREDICTION = "@prediction"
+
+#: What each row adds to the window's estimated performance, float64 (n, terms): see ``performance/estimated``.
+ESTIMATES = "@estimates"
 
 #: Feature name to its column: numeric as float64 with NaN for missing, categorical as texts with None for missing.
 Columns = Mapping[str, NDArray[np.float64] | list[str | None]]

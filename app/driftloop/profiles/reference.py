@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from driftloop.profiles.categorical import CategoricalReference
 from driftloop.profiles.columns import PREDICTION, Columns, select_rows
+from driftloop.profiles.estimators import EstimatorTables
 from driftloop.profiles.numeric import MAX_ANCHORS, NumericReference
 from driftloop.profiles.segments import segment_rows
 from driftloop.spec.model import ModelSpec
@@ -50,6 +51,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     from_ms: int = 0
     to_ms: int = 0
     segments: dict[str, ReferenceProfile] = field(default_factory=dict)
+    estimators: EstimatorTables | None = None
 
     @classmethod
     def build(
@@ -62,6 +64,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         label_mean: float = 0.0,
         from_ms: int = 0,
         to_ms: int = 0,
+        estimators: EstimatorTables | None = None,
     ) -> Self:
         """From columns of all features of the spec, and of :data:`PREDICTION` if it is to be watched.
 
@@ -76,7 +79,9 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             for name in spec.segments
             for key, rows in segment_rows(name, list(columns[name])).items()
         }
-        return msgspec.structs.replace(whole, metrics=dict(sorted((metrics or {}).items())), segments=segments)
+        return msgspec.structs.replace(
+            whole, metrics=dict(sorted((metrics or {}).items())), segments=segments, estimators=estimators
+        )
 
     @classmethod
     def _of_rows(
@@ -133,7 +138,9 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         if known is None:
             known = self._absent.get(segment)
         if known is None:
-            known = self._absent[segment] = msgspec.structs.replace(self, features={}, metrics={}, segments={}, rows=0)
+            known = self._absent[segment] = msgspec.structs.replace(
+                self, features={}, metrics={}, segments={}, rows=0, estimators=None
+            )
         return known
 
     @cached_property
@@ -155,6 +162,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         for part in parts:
             for name, reference in part.features.items():
                 reference.check(name)
+        if profile.estimators is not None:
+            profile.estimators.check()
         return profile
 
     def digest(self) -> str:

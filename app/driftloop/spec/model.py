@@ -91,13 +91,17 @@ class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     relative: bool = False
     windows: PositiveInt = 1
     confidence: Fraction = 0.95
+    #: On the metric as estimated when the input window closes, before its labels come.
+    estimated: bool = False
 
 
 class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which rules decide. All metrics of the task are always reported."""
+    """Which rules decide. All metrics of the task are always reported. ``estimate``: whether performance is estimated
+    before labels come; left out, whatever costs little is (calibrated and weighted estimates, no loss model)."""
 
     rules: list[PerformanceRule] = field(default_factory=list)
     decision_threshold: Fraction = 0.5
+    estimate: bool | None = None
 
 
 class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,9 +115,10 @@ class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
-    ``share`` of the judged features drift in ``consecutive`` windows), ``schedule`` (``every`` so long)."""
+    ``share`` of the judged features drift in ``consecutive`` windows), ``schedule`` (``every`` so long),
+    ``estimated_performance`` (a rule with ``estimated`` fires in ``consecutive`` input windows)."""
 
-    on: Literal["performance", "drift", "schedule"]
+    on: Literal["performance", "drift", "schedule", "estimated_performance"]
     consecutive: PositiveInt = 1
     share: Fraction = 0.3
     every: Duration | None = None
