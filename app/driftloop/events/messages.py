@@ -12,6 +12,7 @@ from msgspec import Meta, Raw, Struct, field
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AgeShare",
     "Alert",
     "AlertState",
     "Decision",
@@ -19,6 +20,7 @@ __all__ = [
     "FeatureReport",
     "GateResult",
     "Label",
+    "LabelReport",
     "Labeled",
     "MethodResult",
     "MetricReport",
@@ -220,6 +222,32 @@ class EstimateComparison(Struct, frozen=True, kw_only=True):
     reference_error: float | None = None
 
 
+class AgeShare(Struct, frozen=True, kw_only=True):
+    """Share of the predictions whose label comes within an age, with its interval."""
+
+    age_ms: int
+    share: float
+    low: float
+    high: float
+
+
+class LabelReport(Struct, frozen=True, kw_only=True):
+    """How the labels of an outcome window come in.
+
+    ``never_share``: predictions whose label does not come within the horizon. ``maturity``: share of the labels that
+    will come which have come (1 once final, None where no earlier window tells). ``effective_rows``: what the labeled
+    rows are worth once they are weighed for those still to come.
+    """
+
+    delay_p50_ms: int | None
+    delay_p90_ms: int | None
+    delay_p99_ms: int | None
+    coverage_by_age: list[AgeShare] = field(default_factory=list)
+    never_share: float | None = None
+    maturity: float | None = None
+    effective_rows: float | None = None
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows)."""
 
@@ -247,6 +275,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     content_digest: str = ""
     estimated: list[MetricReport] = field(default_factory=list)
     comparisons: list[EstimateComparison] = field(default_factory=list)
+    labels: LabelReport | None = None
     schema_version: int = SCHEMA_VERSION
 
 

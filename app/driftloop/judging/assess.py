@@ -17,6 +17,7 @@ from driftloop.events.messages import (
     Alert,
     EstimateComparison,
     FeatureReport,
+    LabelReport,
     MetricReport,
     PolicyDecision,
     RetrainCommand,
@@ -29,6 +30,7 @@ from driftloop.judging.sentences import input_sentence, outcome_sentence
 from driftloop.performance.estimated.judge import judge_estimates
 from driftloop.performance.estimated.record import EstimateState, compare_estimates, hold_estimates
 from driftloop.performance.judge import judge_outcomes
+from driftloop.performance.maturity import DelayHistory, label_report
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.inputs import InputStats
@@ -53,6 +55,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     policy: PolicyState = msgspec.field(default_factory=PolicyState)
     trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
     unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
+    delays: DelayHistory = msgspec.field(default_factory=DelayHistory)
     estimates: EstimateState = msgspec.field(default_factory=EstimateState)
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
@@ -107,6 +110,7 @@ def report_of(
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     estimated: list[MetricReport] = []
+    labels: LabelReport | None = None
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
     if isinstance(part.stats, InputStats):
@@ -120,6 +124,7 @@ def report_of(
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
+        labels = label_report(part.stats, start_ms=key.start_ms, horizon_ms=spec.label_horizon_ms, watermark_ms=None)
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
         decision, sentence = outcome_sentence(metrics, rows, labeled)
     stats = part.stats.encode()
@@ -147,6 +152,7 @@ def report_of(
         spec_digest=spec_digest,
         estimated=estimated,
         comparisons=comparisons or [],
+        labels=labels,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -185,6 +191,8 @@ def judge_window(
             state.unheard_inputs.append(_without_features(serving))
     else:
         state.last_outcome_end_ms = key.end_ms
+        whole = [part.stats for part in parts if isinstance(part.stats, OutcomeStats) and not part.segment]
+        state.delays = state.delays.after([stats.arrivals for stats in whole if stats.arrivals is not None])
         _keep_trailing(state, judged.reports, key, spec)
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)

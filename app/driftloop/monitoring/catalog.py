@@ -63,4 +63,10 @@ class VersionContext:
 
 def new_outcomes(spec: ModelSpec, profile: ReferenceProfile) -> OutcomeStats:
     """Empty outcome statistics of a version; statistics merge only if they were made with the same settings."""
-    return OutcomeStats(spec.task, spec.classes, spec.performance.decision_threshold, center=profile.label_mean)
+    return OutcomeStats(
+        spec.task,
+        spec.classes,
+        spec.performance.decision_threshold,
+        center=profile.label_mean,
+        window_ms=spec.window_ms,
+    )

@@ -36,10 +36,11 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
 @dataclass
 class _PaneUpdate:
     label_type: type[np.generic]
-    predicted: int = 0
+    predicted_ms: list[int] = field(default_factory=list)  # after the window's start
     predictions: list[float | tuple[float, ...]] = field(default_factory=list)
     labels: list[float | int] = field(default_factory=list)
     delays_ms: list[int] = field(default_factory=list)
+    offsets_ms: list[int] = field(default_factory=list)
     signs: list[int] = field(default_factory=list)
 
 
@@ -52,7 +53,7 @@ class OutcomeUpdates:
     def predicted(self, pending: Pending[Cohort]) -> None:
         """A prediction is in, still without its label."""
         for pane, update in self._panes(pending, pending.late):
-            update.predicted += 1
+            update.predicted_ms.append(pending.event_time_ms - pending.cohort.start_ms)
             pane.span.predictions(pending.offset, pending.offset)
 
     def add(self, pending: Pending[Cohort], label_offset: int, *, late: bool) -> None:
@@ -84,20 +85,22 @@ class OutcomeUpdates:
         update.predictions.append(pending.value)
         update.labels.append(pending.label)
         update.delays_ms.append(pending.label_delay_ms)
+        update.offsets_ms.append(pending.event_time_ms - pending.cohort.start_ms)
         update.signs.append(sign)
 
     def apply(self) -> None:
         for pane, update in self._updates.items():
             pane.dirty = True
-            if update.predicted:
-                pane.stats.add_predicted(update.predicted)
+            if update.predicted_ms:
+                pane.stats.add_predicted(len(update.predicted_ms), np.asarray(update.predicted_ms, np.int64))
             if not update.labels:
                 continue
             predictions = np.asarray(update.predictions, np.float64)
             labels = np.asarray(update.labels, update.label_type)
             delays_ms = np.asarray(update.delays_ms, np.int64)
+            offsets_ms = np.asarray(update.offsets_ms, np.int64)
             signs = np.asarray(update.signs, np.int64)
             for sign in (1, -1):
                 chosen = signs == sign
                 if chosen.any():
-                    pane.stats.update(predictions[chosen], labels[chosen], delays_ms[chosen], sign)
+                    pane.stats.update(predictions[chosen], labels[chosen], delays_ms[chosen], sign, offsets_ms[chosen])

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
@@ -27,6 +28,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     labeled: int
     delays: list[list[int]]
     sums: dict[str, Any]
+    arrivals: dict[str, Any] | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Wire)
@@ -46,7 +48,7 @@ class OutcomeStats:
     (0.6666666666666666, 1.0)
     """
 
-    __slots__ = ("_delays", "_settings", "_sums", "labeled", "predicted", "task")
+    __slots__ = ("_delays", "_settings", "_sums", "arrivals", "labeled", "predicted", "task")
 
     def __init__(
         self,
@@ -55,8 +57,13 @@ class OutcomeStats:
         decision_threshold: float = 0.5,
         center: float = 0.0,
         score_bins: int = 2048,
+        window_ms: int = 0,
     ) -> None:
         self.task: Task = task
+        #: Which labels have come, by slot of a window so long; None if the length is not given.
+        self.arrivals: Arrivals | None = None
+        if window_ms > 0:
+            self.arrivals = Arrivals(task, len(classes), decision_threshold, center, window_ms)
         #: Predictions made; some of them may have no label yet, or never get one.
         self.predicted = 0
         #: Predictions with a label.
@@ -78,9 +85,11 @@ class OutcomeStats:
         else:
             raise ValueError(f"task must be one of {', '.join(TASK_METRICS)}; got {task!r}")
 
-    def add_predicted(self, rows: int) -> None:
-        """Count predictions, with or without a label."""
+    def add_predicted(self, rows: int, offsets_ms: NDArray[np.int64] | None = None) -> None:
+        """Count predictions, with or without a label; ``offsets_ms`` (rows,): their times after the window's start."""
         self.predicted += rows
+        if self.arrivals is not None:
+            self.arrivals.add_predicted(_offsets(offsets_ms, rows))
 
     def update(
         self,
@@ -88,6 +97,7 @@ class OutcomeStats:
         labels: NDArray[np.int64] | NDArray[np.float64],
         delays_ms: NDArray[np.int64],
         sign: int = 1,
+        offsets_ms: NDArray[np.int64] | None = None,
     ) -> None:
         """Add labeled predictions (``sign`` 1), or take out again what was added before (-1: a corrected label).
 
@@ -104,6 +114,8 @@ class OutcomeStats:
             raise ValueError(f"sign must be 1 (add) or -1 (take out again), got {sign!r}")
         if rows == 0:
             return
+        if self.arrivals is not None:
+            offsets_ms = _offsets(offsets_ms, rows)
         sums = self._sums
         values = np.ascontiguousarray(predictions, np.float64)
         if isinstance(sums, RegressionSums):
@@ -111,6 +123,8 @@ class OutcomeStats:
         else:
             sums.update(values, np.ascontiguousarray(labels, np.int64), sign)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
+        if self.arrivals is not None and offsets_ms is not None:
+            self.arrivals.update(values, labels, np.asarray(delays_ms, np.int64), offsets_ms, sign)
         self.labeled += sign * rows
 
     def merge(self, other: OutcomeStats) -> None:
@@ -121,6 +135,10 @@ class OutcomeStats:
             )
         self._sums.merge(other._sums)  # type: ignore[arg-type]
         self._delays.merge(other._delays)
+        if self.arrivals is not None and other.arrivals is not None:
+            self.arrivals.merge(other.arrivals)
+        else:
+            self.arrivals = None
         self.predicted += other.predicted
         self.labeled += other.labeled
 
@@ -132,6 +150,7 @@ class OutcomeStats:
         twin.predicted = self.predicted
         twin.labeled = self.labeled
         twin._delays = self._delays.copy()
+        twin.arrivals = None if self.arrivals is None else self.arrivals.copy()
         twin._sums = self._sums.copy()
         return twin
 
@@ -170,6 +189,7 @@ class OutcomeStats:
                 labeled=self.labeled,
                 delays=self._delays.to_wire(),
                 sums=self._sums.to_wire(),
+                arrivals=None if self.arrivals is None else self.arrivals.to_wire(),
             )
         )
 
@@ -195,9 +215,12 @@ class OutcomeStats:
         stats.labeled = wire.labeled
         stats._delays = DelayHistogram()
         stats._sums = like._sums.copy()
+        stats.arrivals = None if like.arrivals is None or wire.arrivals is None else like.arrivals.copy()
         try:
             stats._delays.load(wire.delays)
             stats._sums.load(wire.sums)
+            if stats.arrivals is not None and wire.arrivals is not None:
+                stats.arrivals.load(wire.arrivals)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
@@ -210,6 +233,7 @@ class OutcomeStats:
             and self.predicted == other.predicted
             and self.labeled == other.labeled
             and self._delays == other._delays
+            and self.arrivals == other.arrivals
             and self._sums == other._sums
         )
 
@@ -217,3 +241,9 @@ class OutcomeStats:
 
     def __repr__(self) -> str:
         return f"OutcomeStats({self.task!r}, predicted={self.predicted}, labeled={self.labeled})"
+
+
+def _offsets(offsets_ms: NDArray[np.int64] | None, rows: int) -> NDArray[np.int64]:
+    if offsets_ms is None or len(offsets_ms) != rows:
+        raise ValueError(f"expected the times of {rows} predictions after the window's start (offsets_ms)")
+    return np.asarray(offsets_ms, np.int64)
