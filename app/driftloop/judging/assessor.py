@@ -13,6 +13,7 @@ import msgspec
 
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
 from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
+from driftloop.judging.provisional import provisional_report
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
@@ -69,6 +70,9 @@ class Assessor:
         self._assembly = Assembly(specs, source_partitions)
         self._lookups = lookups
         self._states: dict[str, ModelState] = {}
+        self._shown: dict[
+            tuple[WindowKey, str], tuple[int, ...]
+        ] = {}  # offsets of the partials in a provisional report
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
         for known in _decode_progress(progress) if progress else []:
@@ -117,6 +121,39 @@ class Assessor:
         result.restart_offset = self._assembly.restart_offset(self.next_offset)
         result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
         return result
+
+    def open_reports(self, limit: int) -> list[tuple[WindowReport, bytes]]:
+        """Provisional reports over all rows of windows that are open and have changed since they were last asked for:
+        at most ``limit``, those that changed longest ago first. Nothing here depends on it."""
+        changed: list[tuple[int, WindowKey, str, list[HeldPartial], tuple[int, ...]]] = []
+        seen: dict[tuple[WindowKey, str], tuple[int, ...]] = {}
+        for key, parts in self._assembly.open_windows():
+            if key.end_ms <= self._judged_until_ms(key):
+                continue
+            for (version, segment), sources in parts.in_time.items():
+                if segment:
+                    continue
+                offsets = tuple(sorted(held.log_offset for held in sources.values()))
+                shown = self._shown.get((key, version))
+                seen[key, version] = shown or ()
+                if shown != offsets:
+                    changed.append((max(offsets), key, version, list(sources.values()), offsets))
+        self._shown = seen
+        reports = []
+        for _, key, version, held, offsets in sorted(changed, key=lambda item: item[:3])[:limit]:
+            part = self._merge(key, (version, ""), held)
+            reports.append(
+                provisional_report(
+                    key,
+                    part,
+                    self._state(key.model_id),
+                    self._specs[key.model_id],
+                    self._digests[key.model_id],
+                    self._assembly.maxima_ms()[1],
+                )
+            )
+            self._shown[key, version] = offsets
+        return reports
 
     # -- one window ----------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def binary_rows(tables: EstimatorTables, scores: NDArray[np.float64], decision_t
     """What each row adds to :class:`BinaryEstimates`, shape (n, 12); ``scores`` (n,) in [0, 1]."""
     known = tables.calibration[0] if tables.calibration else None
     chance = scores if known is None else known.apply(scores)
-    rows = np.empty((scores.size, _FIRST + 8))
+    rows = np.empty((_FIRST + 8, scores.size)).T  # so that each column is written in one piece
     positive = scores >= decision_threshold
     rows[:, _CELL] = tables.cells.index(scores)
     rows[:, _BIN] = score_bins(ESTIMATE_BINS).index(scores)

@@ -29,7 +29,7 @@ _RIGHT_VARIANCE, _LOSS, _LOSS_VARIANCE = range(3)
 
 def multiclass_rows(tables: EstimatorTables, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each row adds to :class:`MulticlassEstimates`, shape (n, 5 + classes); ``scores`` (n, classes)."""
-    rows = np.empty((len(scores), _FIRST + 3 + scores.shape[1]))
+    rows = np.empty((_FIRST + 3 + scores.shape[1], len(scores))).T  # so that each column is written in one piece
     predicted = scores.argmax(axis=1)
     at = np.arange(len(scores))
     rows[:, _CELL] = tables.cells.index(scores[at, predicted], predicted)
