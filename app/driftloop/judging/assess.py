@@ -31,7 +31,7 @@ from driftloop.performance.estimated.judge import judge_estimates
 from driftloop.performance.estimated.record import EstimateState, compare_estimates, hold_estimates
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.maturity import DelayHistory, label_report
-from driftloop.performance.outcomes import OutcomeStats
+from driftloop.performance.outcomes import OutcomeStats, without_arrivals
 from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
@@ -121,6 +121,7 @@ def report_of(
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
+        sentence = " ".join([sentence, *(f"{known.sentence}." for known in estimated if known.decision == "drift")])
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
@@ -241,7 +242,7 @@ def _keep_trailing(
         for report, stats in reports:
             if not report.segment:
                 kept = state.trailing.get(report.model_version, [])
-                kept = [*kept, TrailingWindow(key.end_ms, msgspec.Raw(stats))]
+                kept = [*kept, TrailingWindow(key.end_ms, msgspec.Raw(without_arrivals(stats)))]
                 state.trailing[report.model_version] = kept[-(longest - 1) :]
     # A version that no longer serves takes no part in a rule over the last windows.
     oldest_ms = key.end_ms - longest * spec.window_ms

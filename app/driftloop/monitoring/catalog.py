@@ -57,16 +57,19 @@ class VersionContext:
     def new_inputs(self, segment: str) -> InputStats:
         return InputStats(self.profile.for_segment(segment), self.estimator)
 
-    def new_outcomes(self) -> OutcomeStats:
-        return new_outcomes(self.model.spec, self.profile)
+    def new_outcomes(self, segment: str) -> OutcomeStats:
+        return new_outcomes(self.model.spec, self.profile, arrivals=not segment)
 
 
-def new_outcomes(spec: ModelSpec, profile: ReferenceProfile) -> OutcomeStats:
-    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings."""
+def new_outcomes(spec: ModelSpec, profile: ReferenceProfile, *, arrivals: bool = True) -> OutcomeStats:
+    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings.
+
+    ``arrivals``: with what is said of open windows, which are shown over all rows alone.
+    """
     return OutcomeStats(
         spec.task,
         spec.classes,
         spec.performance.decision_threshold,
         center=profile.label_mean,
-        window_ms=spec.window_ms,
+        window_ms=spec.window_ms if arrivals else 0,
     )

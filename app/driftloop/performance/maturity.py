@@ -21,7 +21,7 @@ from driftloop.events.messages import AgeShare, LabelReport, MetricReport
 from driftloop.performance.arrivals import LOSS_NAMES, SLOTS, Arrivals
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.intervals import wilson_interval, z_value
-from driftloop.performance.kaplan_meier import ArrivalCurve, kaplan_meier
+from driftloop.performance.kaplan_meier import kaplan_meier
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.performance.sparse import to_sparse
 
@@ -86,16 +86,20 @@ def label_report(
     arrivals = stats.arrivals
     shares: list[AgeShare] = []
     never: float | None = None
-    if arrivals is not None and stats.predicted > 0:
+    ages_ms = np.array([horizon_ms], np.int64)
+    predicted, labeled = np.array([stats.predicted], np.int64), np.array([stats.labeled], np.int64)
+    if watermark_ms is not None and arrivals is not None:
         ages_ms = _ages(arrivals, start_ms, horizon_ms, watermark_ms)
-        curve = _curve(arrivals, ages_ms)
-        known_ms = int(ages_ms[arrivals.predicted > 0].max(initial=0))
+        predicted, labeled = arrivals.predicted, arrivals.labeled.sum(axis=0)
+    if stats.predicted > 0 and (watermark_ms is None or arrivals is not None):
+        curve = kaplan_meier(*stats.delays.table(), ages_ms, predicted - labeled)
+        known_ms = int(ages_ms[predicted > 0].max(initial=0))
         for age_ms in _shown_ages(horizon_ms):
             if age_ms <= known_ms:
                 share, half = curve.arrived(age_ms), z_value(0.95) * curve.standard_error(age_ms)
                 low, high = max(0.0, share - half), min(1.0, share + half)
                 shares.append(AgeShare(age_ms=age_ms, share=share, low=low, high=high))
-        if known_ms >= horizon_ms:
+        if int(ages_ms[predicted > 0].min(initial=horizon_ms)) >= horizon_ms:
             never = 1.0 - curve.arrived(horizon_ms)
     maturity, effective = 1.0 if watermark_ms is None else None, float(max(0, stats.labeled))
     if arrivals is not None and watermark_ms is not None:
@@ -184,20 +188,10 @@ def corrected_metrics(
     return reports
 
 
-def _ages(arrivals: Arrivals, start_ms: int, horizon_ms: int, watermark_ms: int | None) -> NDArray[np.int64]:
+def _ages(arrivals: Arrivals, start_ms: int, horizon_ms: int, watermark_ms: int) -> NDArray[np.int64]:
     """Age of the predictions of each slot (of its middle), no more than the horizon; 0 for those still ahead."""
-    if watermark_ms is None:
-        return np.full(SLOTS, horizon_ms, np.int64)
     middles = start_ms + (2 * np.arange(SLOTS, dtype=np.int64) + 1) * arrivals.window_ms // (2 * SLOTS)
     return np.clip(watermark_ms - middles, 0, horizon_ms)
-
-
-def _curve(arrivals: Arrivals, ages_ms: NDArray[np.int64]) -> ArrivalCurve:
-    every = DelayHistogram()
-    for delays in arrivals.delays:
-        every.merge(delays)
-    waiting = arrivals.predicted - arrivals.labeled.sum(axis=0)
-    return kaplan_meier(*every.table(), ages_ms, waiting)
 
 
 def _shown_ages(horizon_ms: int) -> list[int]:

@@ -17,7 +17,7 @@ from driftloop.performance.multiclass import MulticlassSums
 from driftloop.performance.regression import RegressionSums
 from driftloop.spec.model import Task
 
-__all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats"]
+__all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats", "without_arrivals"]
 
 TaskSums = BinarySums | RegressionSums | MulticlassSums
 
@@ -159,6 +159,11 @@ class OutcomeStats:
         """Share of the predictions that have a label; None while there is no prediction."""
         return self.labeled / self.predicted if self.predicted > 0 else None
 
+    @property
+    def delays(self) -> DelayHistogram:
+        """Delays of the labels that are there."""
+        return self._delays
+
     def delay_quantile_ms(self, q: float) -> int | None:
         """Quantile of the label delay, right within 1.6 %; None while there is no label."""
         return self._delays.quantile_ms(q)
@@ -241,6 +246,13 @@ class OutcomeStats:
 
     def __repr__(self) -> str:
         return f"OutcomeStats({self.task!r}, predicted={self.predicted}, labeled={self.labeled})"
+
+
+def without_arrivals(data: bytes) -> bytes:
+    """Encoded statistics without what only an open window needs."""
+    wire = _DECODER.decode(data)
+    wire.arrivals = None
+    return _ENCODER.encode(wire)
 
 
 def _offsets(offsets_ms: NDArray[np.int64] | None, rows: int) -> NDArray[np.int64]:

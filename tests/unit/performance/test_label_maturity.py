@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.kaplan_meier import kaplan_meier
 from driftloop.performance.maturity import DelayHistory, corrected_metrics, label_report
-from driftloop.performance.outcomes import OutcomeStats
+from driftloop.performance.outcomes import OutcomeStats, without_arrivals
 from driftloop.spec.model import Task
 from parity.estimated_worlds import delays_world
 
@@ -106,7 +106,10 @@ def test_statistics_without_arrivals_take_them_away_and_old_ones_can_be_read() -
     known.merge(again)
     assert known.arrivals is None
     report = label_report(known, start_ms=0, horizon_ms=DAY, watermark_ms=None)
-    assert (report.coverage_by_age, report.maturity) == ([], 1.0)
+    assert (report.coverage_by_age[-1].share, report.never_share, report.maturity) == (0.0, 1.0, 1.0)
+    report = label_report(known, start_ms=0, horizon_ms=DAY, watermark_ms=DAY)
+    assert (report.coverage_by_age, report.never_share, report.maturity) == ([], None, None)
+    assert OutcomeStats.decode(without_arrivals(again.encode()), known).arrivals is None
     with pytest.raises(ValueError, match="offsets_ms"):
         stats_of("binary").add_predicted(3)
 
