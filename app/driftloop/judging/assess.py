@@ -179,8 +179,7 @@ def judge_window(
             )
         report, stats = report_of(key, part, spec, spec_digest, trailing, comparisons=comparisons)
         if key.kind == "input" and not part.segment:
-            most = _windows_in_flight(spec)
-            state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated, most)
+            state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -198,11 +197,6 @@ def judge_window(
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
     return judged
-
-
-def _windows_in_flight(spec: ModelSpec) -> int:
-    """Input windows that can be closed before the outcome window of the first of them is: horizon and some slack."""
-    return (spec.label_horizon_ms + spec.allowed_lateness_ms) // spec.window_ms + 64
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:
@@ -275,4 +269,5 @@ def _consult_policy(
 
 
 def _without_features(report: WindowReport) -> WindowReport:
-    return msgspec.structs.replace(report, features=[], sources=[])
+    judged = [estimate for estimate in report.estimated if estimate.decision != "info"]
+    return msgspec.structs.replace(report, features=[], sources=[], estimated=judged)

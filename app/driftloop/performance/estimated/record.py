@@ -45,10 +45,12 @@ class EstimateState(Struct, frozen=True, kw_only=True):
     seen_ms: dict[str, int] = field(default_factory=dict)
 
 
-def hold_estimates(
-    state: EstimateState, version: str, end_ms: int, reports: Sequence[MetricReport], most: int
-) -> EstimateState:
-    """Keep an input window's estimates until its outcome window is judged; at most ``most`` windows of a version."""
+def hold_estimates(state: EstimateState, version: str, end_ms: int, reports: Sequence[MetricReport]) -> EstimateState:
+    """Keep an input window's estimates until its outcome window is judged.
+
+    As many wait as predictions are ahead of labels: a bound of its own would make the record hang on how the two were
+    read.
+    """
     metrics = {
         report.metric: (report.value, report.low, report.high, report.reference)
         for report in reports
@@ -56,7 +58,7 @@ def hold_estimates(
     }
     if not metrics:
         return state
-    held = [*state.held.get(version, []), HeldEstimate(end_ms=end_ms, metrics=metrics)][-most:]
+    held = [*state.held.get(version, []), HeldEstimate(end_ms=end_ms, metrics=metrics)]
     return msgspec.structs.replace(state, held={**state.held, version: held})
 
 
