@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.columns import PREDICTION, FeatureDecoder
+from driftloop.profiles.estimators import EstimatorTables
 from driftloop.profiles.reference import MetricReference
 from driftloop.spec import ModelSpec
 
@@ -30,6 +32,7 @@ class ReferenceData:
     columns: dict[str, NDArray[np.float64] | list[str | None]]
     metrics: dict[str, MetricReference] = field(default_factory=dict)
     label_mean: float = 0.0
+    estimators: EstimatorTables | None = None
 
 
 def read_reference(
@@ -38,7 +41,8 @@ def read_reference(
     """Read the file by the model's spec; ``prediction`` and ``label`` name its columns of those.
 
     Features go through the decoder of the events, so that the reference has the same texts and numbers as the stream.
-    With both columns the metrics of a binary or regression model are computed as reference performance. Raises
+    With both columns the metrics of a binary or regression model are computed as reference performance, and the tables
+    fitted that estimate it later; the predictions must be of rows that the model was not fitted on. Raises
     :class:`ReferenceFileError`.
     """
     frame = _read(path)
@@ -69,7 +73,7 @@ def read_reference(
         for name, found in values.items()
         if found.value is not None
     }
-    return ReferenceData(columns, metrics, float(labels.mean()))
+    return ReferenceData(columns, metrics, float(labels.mean()), fit_estimators(spec, columns, predictions, labels))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -51,7 +51,14 @@ def _headline(report: WindowReport) -> str:
     if report.kind == "input":
         return report.sentence
     values = [f"{metric.metric} {metric.value:.3f}" for metric in report.metrics if metric.value is not None]
-    return ", ".join(values[:4])
+    shown = ", ".join(values[:4])
+    if report.status != "provisional" or report.labels is None:
+        return shown
+    coverage = f"coverage {report.coverage or 0.0:.0%}"
+    if report.labels.maturity is not None:
+        coverage += f", maturity {report.labels.maturity:.0%}"
+    corrected = [f"{m.metric} {m.value:.3f}" for m in report.estimated if m.value is not None]
+    return "; ".join(part for part in (coverage, shown, ", ".join(corrected[:3])) if part)
 
 
 def print_alerts(console: Console, alerts: Iterable[Alert], title: str) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from driftloop.events.messages import WindowReport
+    from driftloop.settings import Settings
 
 __all__ = ["reports"]
 
@@ -15,10 +19,13 @@ def reports(
     end: Annotated[str | None, typer.Option("--to", help="end of the last window")] = None,
     model: Annotated[str | None, typer.Option(help="only this model")] = None,
     segments: Annotated[bool, typer.Option(help="show segments too")] = False,
+    open_windows: Annotated[bool, typer.Option("--open", help="windows that are not final yet instead")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
-    """Show final window reports as published, in the form of `driftloop replay`."""
+    """Show final window reports as published, in the form of `driftloop replay`; with --open the provisional reports of
+    open windows, from the database, with label coverage and maturity."""
     import msgspec
+    from sqlalchemy.exc import SQLAlchemyError
 
     from driftloop.cli._tables import open_console, report_table
     from driftloop.events.time import NEVER_MS, parse_time
@@ -29,13 +36,13 @@ def reports(
     try:
         from_ms = NEVER_MS if start is None else parse_time(start)
         until_ms = 2**62 if end is None else parse_time(end)
-        published = read_published(Settings())
-    except (ValueError, LogReadError) as error:
+        found = _provisional(Settings(), model) if open_windows else list(read_published(Settings()).reports.values())
+    except (ValueError, LogReadError, SQLAlchemyError) as error:
         typer.echo(f"driftloop reports: {error}", err=True)
         raise typer.Exit(2) from error
     chosen = [
         report
-        for report in published.reports.values()
+        for report in found
         if report.window_start_ms >= from_ms
         and report.window_end_ms <= until_ms
         and (model is None or report.model_id == model)
@@ -45,4 +52,15 @@ def reports(
         for report in chosen:
             sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
-        open_console().print(report_table(chosen, "Window reports"))
+        title = "Open windows" if open_windows else "Window reports"
+        open_console().print(report_table(chosen, title))
+
+
+def _provisional(settings: Settings, model: str | None) -> list[WindowReport]:
+    from driftloop.registry import AssessmentStore, open_engine
+
+    engine = open_engine(settings.resolved_database_url)
+    try:
+        return AssessmentStore(engine).open_reports(model)
+    finally:
+        engine.dispose()

@@ -12,13 +12,16 @@ from msgspec import Meta, Raw, Struct, field
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AgeShare",
     "Alert",
     "AlertState",
     "Decision",
+    "EstimateComparison",
     "FeatureRank",
     "FeatureReport",
     "GateResult",
     "Label",
+    "LabelReport",
     "Labeled",
     "MethodResult",
     "MetricReport",
@@ -260,6 +263,57 @@ class FeatureRank(Struct, frozen=True, kw_only=True):
     score: float
 
 
+class EstimateComparison(Struct, frozen=True, kw_only=True):
+    """What an input window's estimate was worth, once its labels are there, and how the version's estimates of this
+    metric have fared so far.
+
+    ``difference`` is realised - estimate, ``half_widths`` its size in halves of the interval's width.
+    ``windows`` counts the windows compared, this one included; ``mean_absolute_error`` is over them,
+    ``reference_error`` that of taking the reference's value for an estimate, ``covered_share`` the share of their
+    intervals that held the realised value.
+    """
+
+    metric: str
+    estimate: float
+    realised: float
+    difference: float
+    labeled_rows: int
+    windows: int
+    mean_absolute_error: float
+    low: float | None = None
+    high: float | None = None
+    half_widths: float | None = None
+    covered: bool | None = None
+    covered_share: float | None = None
+    reference_error: float | None = None
+
+
+class AgeShare(Struct, frozen=True, kw_only=True):
+    """Share of the predictions whose label comes within an age, with its interval."""
+
+    age_ms: int
+    share: float
+    low: float
+    high: float
+
+
+class LabelReport(Struct, frozen=True, kw_only=True):
+    """How the labels of an outcome window come in.
+
+    ``never_share``: predictions whose label does not come within the horizon. ``maturity``: share of the labels that
+    will come which have come (1 once final, None where no earlier window tells). ``effective_rows``: what the labeled
+    rows are worth once they are weighed for those still to come.
+    """
+
+    delay_p50_ms: int | None
+    delay_p90_ms: int | None
+    delay_p99_ms: int | None
+    coverage_by_age: list[AgeShare] = field(default_factory=list)
+    never_share: float | None = None
+    maturity: float | None = None
+    effective_rows: float | None = None
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows).
 
@@ -294,6 +348,9 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     multivariate: list[MultivariateReport] = field(default_factory=list)
     ranking: list[FeatureRank] = field(default_factory=list)
     drifted_importance: float | None = None
+    estimated: list[MetricReport] = field(default_factory=list)
+    comparisons: list[EstimateComparison] = field(default_factory=list)
+    labels: LabelReport | None = None
     schema_version: int = SCHEMA_VERSION
 
 

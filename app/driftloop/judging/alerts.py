@@ -30,8 +30,12 @@ __all__ = ["AlertBook", "AlertEntry", "Signal", "retire_versions", "signals_from
 AlertKind = Literal["drift", "performance", "data_quality"]
 Severity = Literal["warning", "critical"]
 
-#: The alert kinds that windows of each kind speak about.
-_KINDS: dict[WindowKind, tuple[AlertKind, ...]] = {"input": ("drift", "data_quality"), "outcome": ("performance",)}
+#: The lanes that windows of each kind speak about: an alert kind, or ``estimated`` for performance that input windows
+#: estimate ahead of the outcome windows, each with an order of its own.
+_KINDS: dict[WindowKind, tuple[str, ...]] = {
+    "input": ("drift", "data_quality", "estimated"),
+    "outcome": ("performance",),
+}
 
 #: The subject of the alert on the share of drifting features.
 SHARE_SUBJECT = "features"
@@ -106,7 +110,7 @@ def step(
     judged_until_ms = dict(book.judged_until_ms)
     alerts: list[Alert] = []
     for signal in signals:
-        lane = _key(model_version, signal.kind, signal.segment)
+        lane = _key(model_version, _lane(signal), signal.segment)
         if window_end_ms <= book.judged_until_ms.get(lane, window_end_ms - 1):
             continue
         judged_until_ms[lane] = window_end_ms
@@ -195,7 +199,7 @@ def retire_versions(
     kept: dict[str, AlertEntry] = {}
     alerts: list[Alert] = []
     for key, entry in sorted(book.entries.items()):
-        if entry.model_version == serving or entry.kind not in kinds:
+        if entry.model_version == serving or _lane(entry) not in kinds:
             kept[key] = entry
         elif entry.is_open:
             gone = Signal(
@@ -225,6 +229,7 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
     and for ``<feature>/unseen``, one more ``drift`` signal for the share of drifting features (``features``), and one
     for each statistic on sampled rows that can decide (``@multivariate/<method>``, for a vector or text feature
     ``<feature>/<method>``).
+    A rule on an estimate gives a ``performance`` signal on ``<metric>~estimated``.
     Each data-quality check gives a ``data_quality`` signal; one that a report lists only where there is something to
     say gives a good one for every feature that could be judged.
     An outcome window gives a ``performance`` signal for each rule. Coverage gives none.
@@ -232,7 +237,7 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
     if report.kind == "outcome":
         return [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
     judged_by = rules or DriftRules()
-    signals: list[Signal] = []
+    signals = [_of_metric(metric, report.segment) for metric in report.estimated if metric.decision != "info"]
     for feature in report.features:
         signals.append(_of_distribution(feature, report.segment, judged_by))
         signals.extend(_of_rates(feature, report.segment, judged_by))
@@ -314,7 +319,7 @@ def _of_metric(metric: MetricReport, segment: str) -> Signal:
         severity="critical",
         statistic=metric.value,
         threshold=metric.threshold,
-        method=metric.metric.split("@")[0].split("#")[0],
+        method=metric.metric.split("@")[0].split("#")[0].split("~")[0],
         message=metric.sentence,
     )
 
@@ -360,6 +365,10 @@ def _of_rates(feature: FeatureReport, segment: str, rules: DriftRules) -> Iterab
                 method=result.method,
                 message=feature.sentence,
             )
+
+
+def _lane(of: Signal | AlertEntry) -> str:
+    return "estimated" if of.kind == "performance" and "~estimated" in of.subject else of.kind
 
 
 def _key(*parts: str) -> str:

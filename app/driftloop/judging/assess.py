@@ -17,8 +17,10 @@ from driftloop.drift.judge import judge_inputs
 from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
 from driftloop.events.messages import (
     Alert,
+    EstimateComparison,
     FeatureRank,
     FeatureReport,
+    LabelReport,
     MetricReport,
     MultivariateReport,
     PolicyDecision,
@@ -31,9 +33,12 @@ from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
 from driftloop.multivariate.judge import judge_rows, with_rows_sentence
+from driftloop.performance.estimated.judge import judge_estimates
+from driftloop.performance.estimated.record import EstimateState, compare_estimates, hold_estimates
 from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.judge import judge_outcomes
-from driftloop.performance.outcomes import OutcomeStats
+from driftloop.performance.maturity import DelayHistory, label_report
+from driftloop.performance.outcomes import OutcomeStats, without_arrivals
 from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
@@ -69,6 +74,8 @@ class ModelState(msgspec.Struct, kw_only=True):
     policy: PolicyState = msgspec.field(default_factory=PolicyState)
     trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
     unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
+    delays: DelayHistory = msgspec.field(default_factory=DelayHistory)
+    estimates: EstimateState = msgspec.field(default_factory=EstimateState)
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
     last_outcome_end_ms: int = NEVER_MS
@@ -121,6 +128,7 @@ def report_of(
     history: QualityHistory | None = None,
     volume: list[QualityReport] | None = None,
     groups: Mapping[str, OutcomeStats] | None = None,
+    comparisons: list[EstimateComparison] | None = None,
 ) -> tuple[WindowReport, bytes]:
     """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first, and
     data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report;
@@ -128,6 +136,8 @@ def report_of(
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     quality: list[QualityReport] = []
+    estimated: list[MetricReport] = []
+    labels: LabelReport | None = None
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
     confusion: list[list[int]] | None = None
@@ -137,9 +147,12 @@ def report_of(
     if isinstance(part.stats, InputStats):
         features = judge_inputs(part.stats, part.profile, spec)
         rows = part.stats.rows
+        if part.stats.estimates is not None:
+            estimated = judge_estimates(part.stats.estimates, part.profile.metrics, spec)
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
+        sentence = " ".join([sentence, *(f"{known.sentence}." for known in estimated if known.decision == "drift")])
         multivariate = [] if part.segment else judge_rows(part.stats, part.profile, spec)
         sentence = with_rows_sentence(sentence, multivariate)
         weights = importance_weights(spec, part.profile)
@@ -153,6 +166,7 @@ def report_of(
         if groups is not None:
             metrics += judge_fairness(groups, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
+        labels = label_report(part.stats, start_ms=key.start_ms, horizon_ms=spec.label_horizon_ms, watermark_ms=None)
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
         confusion = part.stats.confusion
         decision, sentence = outcome_sentence(metrics, rows, labeled)
@@ -184,6 +198,9 @@ def report_of(
         multivariate=multivariate,
         ranking=ranking,
         drifted_importance=drifted_importance,
+        estimated=estimated,
+        comparisons=comparisons or [],
+        labels=labels,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -205,10 +222,24 @@ def judge_window(
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
             groups = segments_of(part.version, parts)
-        judges_volume = volume if part is serves else None
+        comparisons: list[EstimateComparison] = []
+        if isinstance(part.stats, OutcomeStats) and not part.segment:
+            state.estimates, comparisons = compare_estimates(
+                state.estimates, part.version, key.end_ms, part.stats.metrics()
+            )
         report, stats = report_of(
-            key, part, spec, spec_digest, trailing, history=history, volume=judges_volume, groups=groups
+            key,
+            part,
+            spec,
+            spec_digest,
+            trailing,
+            history=history,
+            volume=volume if part is serves else None,
+            groups=groups,
+            comparisons=comparisons,
         )
+        if key.kind == "input" and not part.segment:
+            state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -221,6 +252,8 @@ def judge_window(
             state.unheard_inputs.append(_without_features(serving))
     else:
         state.last_outcome_end_ms = key.end_ms
+        whole = [part.stats for part in parts if isinstance(part.stats, OutcomeStats) and not part.segment]
+        state.delays = state.delays.after([stats.arrivals for stats in whole if stats.arrivals is not None])
         _keep_trailing(state, judged.reports, key, spec)
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
@@ -308,7 +341,7 @@ def _keep_trailing(
         for report, stats in reports:
             if not report.segment:
                 kept = state.trailing.get(report.model_version, [])
-                kept = [*kept, TrailingWindow(key.end_ms, msgspec.Raw(stats))]
+                kept = [*kept, TrailingWindow(key.end_ms, msgspec.Raw(without_arrivals(stats)))]
                 state.trailing[report.model_version] = kept[-(longest - 1) :]
     # A version that no longer serves takes no part in a rule over the last windows.
     oldest_ms = key.end_ms - longest * spec.window_ms
@@ -344,7 +377,10 @@ def _without_features(report: WindowReport) -> WindowReport:
     """What the policy needs of it: of the features only those that drift because their values are missing."""
     missing = [feature for feature in report.features if _is_missing(feature)]
     broken = [check for check in report.quality if check.decision == "broken"]
-    return msgspec.structs.replace(report, features=missing, quality=broken, sources=[], multivariate=[], ranking=[])
+    judged = [estimate for estimate in report.estimated if estimate.decision != "info"]
+    return msgspec.structs.replace(
+        report, features=missing, quality=broken, estimated=judged, sources=[], multivariate=[], ranking=[]
+    )
 
 
 def _is_missing(feature: FeatureReport) -> bool:

@@ -23,7 +23,9 @@ from driftloop.judging.assess import (
     segments_of,
 )
 from driftloop.judging.empty import empty_window_ends
+from driftloop.judging.provisional import provisional_report
 from driftloop.monitoring.catalog import new_outcomes
+from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
@@ -82,6 +84,9 @@ class Assessor:
         self._assembly = Assembly(specs, source_partitions)
         self._lookups = lookups
         self._states: dict[str, ModelState] = {}
+        self._shown: dict[
+            tuple[WindowKey, str], tuple[int, ...]
+        ] = {}  # offsets of the partials in a provisional report
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
         for known in _decode_progress(progress) if progress else []:
@@ -133,6 +138,39 @@ class Assessor:
         result.restart_offset = self._assembly.restart_offset(self.next_offset)
         result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
         return result
+
+    def open_reports(self, limit: int) -> list[tuple[WindowReport, bytes]]:
+        """Provisional reports over all rows of windows that are open and have changed since they were last asked for:
+        at most ``limit``, those that changed longest ago first. Nothing here depends on it."""
+        changed: list[tuple[int, WindowKey, str, list[HeldPartial], tuple[int, ...]]] = []
+        seen: dict[tuple[WindowKey, str], tuple[int, ...]] = {}
+        for key, parts in self._assembly.open_windows():
+            if key.end_ms <= self._judged_until_ms(key):
+                continue
+            for (version, segment), sources in parts.in_time.items():
+                if segment:
+                    continue
+                offsets = tuple(sorted(held.log_offset for held in sources.values()))
+                shown = self._shown.get((key, version))
+                seen[key, version] = shown or ()
+                if shown != offsets:
+                    changed.append((max(offsets), key, version, list(sources.values()), offsets))
+        self._shown = seen
+        reports = []
+        for _, key, version, held, offsets in sorted(changed, key=lambda item: item[:3])[:limit]:
+            part = self._merge(key, (version, ""), held)
+            reports.append(
+                provisional_report(
+                    key,
+                    part,
+                    self._state(key.model_id),
+                    self._specs[key.model_id],
+                    self._digests[key.model_id],
+                    self._assembly.maxima_ms()[1],
+                )
+            )
+            self._shown[key, version] = offsets
+        return reports
 
     def _due(self) -> list[tuple[WindowKey, WindowParts | None]]:
         """Windows that have become final, in the order in which they must be judged; None for those without a row."""
@@ -251,7 +289,8 @@ class Assessor:
     def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
         profile = self._lookups.profile(key.model_id, part[0])
         if key.kind == "input":
-            return InputStats.decode(stats, profile.for_segment(part[1]))
+            estimator = estimator_of(self._specs[key.model_id], profile)
+            return InputStats.decode(stats, profile.for_segment(part[1]), estimator)
         return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile))
 
     def _state(self, model_id: str) -> ModelState:

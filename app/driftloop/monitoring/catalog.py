@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
@@ -51,6 +52,7 @@ class VersionContext:
         self.model = model
         self.version = version
         self.profile = profile
+        self.estimator = estimator_of(model.spec, profile)
         self._segment_keys = frozenset(profile.segments)
 
     def segment(self, name: str, value: str | None) -> str:
@@ -58,12 +60,15 @@ class VersionContext:
         return segment_key(name, value, self._segment_keys)
 
     def new_inputs(self, segment: str) -> InputStats:
-        return InputStats(self.profile.for_segment(segment))
+        return InputStats(self.profile.for_segment(segment), self.estimator)
 
-    def new_outcomes(self) -> OutcomeStats:
-        return new_outcomes(self.model.spec, self.profile)
+    def new_outcomes(self, segment: str) -> OutcomeStats:
+        return new_outcomes(self.model.spec, self.profile, arrivals=not segment)
 
 
-def new_outcomes(spec: ModelSpec, profile: ReferenceProfile) -> OutcomeStats:
-    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings."""
-    return OutcomeStats.of_spec(spec, center=profile.label_mean)
+def new_outcomes(spec: ModelSpec, profile: ReferenceProfile, *, arrivals: bool = True) -> OutcomeStats:
+    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings.
+
+    ``arrivals``: with what is said of open windows, which are shown over all rows alone.
+    """
+    return OutcomeStats.of_spec(spec, center=profile.label_mean, arrivals=arrivals)

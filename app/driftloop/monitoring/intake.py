@@ -16,6 +16,7 @@ from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
 from driftloop.profiles.columns import (
+    ESTIMATES,
     PREDICTION,
     FeatureDecoder,
     LabelValue,
@@ -72,11 +73,14 @@ class PredictionRows:
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64] | list[str | None]]:
-        """Feature columns and the prediction's own."""
+        """Feature columns, the prediction's own, and what each row adds to the estimated performance."""
         if self._columns is None:
             decoder: FeatureDecoder = self.version.model.features
             self._columns = decoder.columns(self.rows)
             self._columns[PREDICTION] = prediction_column(self.version.model.spec, self.values)
+            if self.version.estimator is not None:
+                outputs = np.asarray(self.values, np.float64)
+                self._columns[ESTIMATES] = self.version.estimator.rows(self._columns, outputs)
         return self._columns
 
     def column(self, name: str) -> NDArray[np.float64] | list[str | None]:

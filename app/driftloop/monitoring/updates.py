@@ -68,11 +68,12 @@ def _update_quality(quality: QualityStats, group: PredictionRows, members: list[
 class _PaneUpdate:
     label_type: type[np.generic] | None  # None: lists and mappings, as they are
     weighted: bool
-    predicted: int = 0
+    predicted_ms: list[int] = field(default_factory=list)  # after the window's start
     predictions: list[PredictionValue] = field(default_factory=list)
     labels: list[LabelValue] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     delays_ms: list[int] = field(default_factory=list)
+    offsets_ms: list[int] = field(default_factory=list)
     signs: list[int] = field(default_factory=list)
 
 
@@ -85,7 +86,7 @@ class OutcomeUpdates:
     def predicted(self, pending: Pending[Cohort]) -> None:
         """A prediction is in, still without its label."""
         for pane, update in self._panes(pending, pending.late):
-            update.predicted += 1
+            update.predicted_ms.append(pending.event_time_ms - pending.cohort.start_ms)
             pane.span.predictions(pending.offset, pending.offset)
 
     def add(self, pending: Pending[Cohort], label_offset: int, *, late: bool) -> None:
@@ -119,6 +120,7 @@ class OutcomeUpdates:
         update.predictions.append(pending.value)
         update.labels.append(pending.label)
         update.delays_ms.append(pending.label_delay_ms)
+        update.offsets_ms.append(pending.event_time_ms - pending.cohort.start_ms)
         update.signs.append(sign)
         if update.weighted:
             update.weights.append(pending.weight)
@@ -126,8 +128,8 @@ class OutcomeUpdates:
     def apply(self) -> None:
         for pane, update in self._updates.items():
             pane.dirty = True
-            if update.predicted:
-                pane.stats.add_predicted(update.predicted)
+            if update.predicted_ms:
+                pane.stats.add_predicted(len(update.predicted_ms), np.asarray(update.predicted_ms, np.int64))
             if not update.labels:
                 continue
             if update.label_type is None:
@@ -137,6 +139,7 @@ class OutcomeUpdates:
             labels = np.asarray(update.labels, update.label_type)
             weights = np.asarray(update.weights, np.float64) if update.weighted else None
             delays_ms = np.asarray(update.delays_ms, np.int64)
+            offsets_ms = np.asarray(update.offsets_ms, np.int64)
             signs = np.asarray(update.signs, np.int64)
             for sign in (1, -1):
                 chosen = signs == sign
@@ -146,6 +149,7 @@ class OutcomeUpdates:
                         labels[chosen],
                         delays_ms[chosen],
                         sign,
+                        offsets_ms[chosen],
                         weights=None if weights is None else weights[chosen],
                     )
 

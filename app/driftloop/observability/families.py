@@ -73,6 +73,19 @@ class Families:
         self.coverage = gauge(
             "label_coverage_ratio", "Share of the newest cohort's predictions with a label.", *version
         )
+        self.open_coverage = gauge(
+            "open_window_label_coverage_ratio", "Share of the predictions in open windows that have a label.", *version
+        )
+        self.open_windows = gauge("open_windows", "Outcome windows that are open.", *version)
+        estimate = (*version, "metric")
+        self.estimated = gauge(
+            "estimated_performance", "Metric of the newest closed input window, estimated without labels.", *estimate
+        )
+        self.estimated_low = gauge("estimated_performance_low", "Lower end of the estimate's interval.", *estimate)
+        self.estimated_high = gauge("estimated_performance_high", "Upper end of the estimate's interval.", *estimate)
+        self.estimate_error = gauge(
+            "estimate_mean_absolute_error", "How far estimates were from what was realised, over windows.", *estimate
+        )
         self.drifted = gauge("drifted_features_ratio", "Share of the judged features that drift.", *version)
         method = (*version, "feature", "method")
         self.statistic = gauge("drift_statistic", "Distance from the reference in the newest window.", *method)

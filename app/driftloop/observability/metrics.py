@@ -27,7 +27,7 @@ __all__ = ["Metrics"]
 
 _ALERT_KINDS = ("drift", "performance", "data_quality")
 _ALERT_STATES = ("opened", "firing", "resolved")
-_TRIGGERS = ("performance", "drift", "schedule")
+_TRIGGERS = ("performance", "drift", "schedule", "estimated_performance")
 _MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back")
 _WINDOW_KINDS = ("input", "outcome")
 
@@ -61,6 +61,8 @@ class Metrics:
         self._open_commands: dict[str, set[str]] = {}
         #: Version whose gates were counted last, by model.
         self._gated: dict[str, str] = {}
+        #: Open outcome windows by (model, version): report_id to rows and labeled rows.
+        self._open_windows: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
         self._families = Families(self.registry, self._budget)
 
     def declare(self, model_ids: Iterable[str], dead_letter_reasons: Iterable[str] = ()) -> None:
@@ -132,8 +134,13 @@ class Metrics:
     # Events.
 
     def observe_report(self, report: WindowReport) -> None:
-        """Show a window's report. Provisional ones and segments are not exported; an older window counts only."""
-        if report.segment or report.status == "provisional":
+        """Show a window's report. Segments are not exported, of provisional ones only how many open windows there are
+        and their label coverage; an older window counts only."""
+        if report.segment:
+            return
+        if report.kind == "outcome":
+            self._observe_open(report)
+        if report.status == "provisional":
             return
         model, version, kind = report.model_id, report.model_version, report.kind
         self._families.windows.add((model, kind, report.status, report.decision))
@@ -155,6 +162,21 @@ class Metrics:
                 self._show_features(report)
             else:
                 self._show_outcomes(report)
+
+    def _observe_open(self, report: WindowReport) -> None:
+        with self._budget.lock:
+            group = (report.model_id, report.model_version)
+            windows = self._open_windows.setdefault(group, {})
+            if report.status == "provisional":
+                windows[report.report_id] = (report.rows, report.labeled_rows)
+            elif windows.pop(report.report_id, None) is None:
+                return
+            rows = sum(rows for rows, _ in windows.values())
+            labeled = sum(labeled for _, labeled in windows.values())
+            self._families.open_windows.set(group, len(windows))
+            self._families.open_coverage.replace(group, {group: labeled / rows} if rows else {})
+            if not windows:
+                del self._open_windows[group]
 
     def observe_alert(self, alert: Alert) -> None:
         """Count a change of state that is new, and keep the number of open alerts."""
@@ -220,6 +242,7 @@ class Metrics:
             for gauge in (*self._model_gauges(), *self._version_gauges()):
                 gauge.forget((model_id,))
             self._newest = {key: end for key, end in self._newest.items() if key[0] != model_id}
+            self._open_windows = {group: known for group, known in self._open_windows.items() if group[0] != model_id}
             self._open.pop(model_id, None)
             self._open_commands.pop(model_id, None)
 
@@ -233,7 +256,18 @@ class Metrics:
     def _version_gauges(self) -> tuple[BoundedGauge, ...]:
         """The gauges whose groups start with (model, version)."""
         of = self._families
-        judged = (of.statistic, of.threshold, of.detected, of.drifted, of.rows, of.coverage)
+        estimates = (of.estimated, of.estimated_low, of.estimated_high, of.estimate_error)
+        judged = (
+            *estimates,
+            of.open_windows,
+            of.open_coverage,
+            of.statistic,
+            of.threshold,
+            of.detected,
+            of.drifted,
+            of.rows,
+            of.coverage,
+        )
         return (*judged, of.performance, of.low, of.high, of.reference, of.dropped)
 
     def _retire_versions(self, model: str) -> None:
@@ -275,6 +309,13 @@ class Metrics:
         self._families.statistic.replace(group, statistics)
         self._families.threshold.replace(group, thresholds)
         self._families.detected.replace(group, {(*group, f.feature): float(f.decision == "drift") for f in judged})
+        for gauge, field in (
+            (self._families.estimated, "value"),
+            (self._families.estimated_low, "low"),
+            (self._families.estimated_high, "high"),
+        ):
+            values = {(*group, metric.metric): getattr(metric, field) for metric in report.estimated}
+            gauge.replace(group, {labels: value for labels, value in values.items() if value is not None})
         if report.judged_features:
             self._families.drifted.set(group, report.drifted_features / report.judged_features)
         else:
@@ -283,6 +324,11 @@ class Metrics:
     def _show_outcomes(self, report: WindowReport) -> None:
         group = (report.model_id, report.model_version)
         self._families.coverage.replace(group, {} if report.coverage is None else {group: report.coverage})
+        errors: dict[Labels, float] = {
+            (*group, known.metric): known.mean_absolute_error for known in report.comparisons
+        }
+        if errors:
+            self._families.estimate_error.replace(group, errors)
         metrics = {(*group, metric.metric): metric for metric in report.metrics}
         for gauge, field in (
             (self._families.performance, "value"),

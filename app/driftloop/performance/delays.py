@@ -45,6 +45,13 @@ class DelayHistogram:
         twin.counts = self.counts.copy()
         return twin
 
+    def table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Delays (the middle of each bin in use) and how many labels took so long, both (k,), rising."""
+        used = np.flatnonzero(self.counts)
+        octaves = np.maximum((used >> _SUB_BITS) - 1, 0)
+        low = (used - (octaves << _SUB_BITS)) << octaves
+        return low + ((np.int64(1) << octaves) - 1) // 2, self.counts[used]
+
     def quantile_ms(self, q: float) -> int | None:
         """The smallest delay that at least a share ``q`` of the labels did not exceed: the middle of its bin.
 

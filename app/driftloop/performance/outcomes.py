@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
@@ -18,7 +19,7 @@ from driftloop.performance.regression import RegressionSums
 from driftloop.spec.metrics import direction_of
 from driftloop.spec.model import ModelSpec, Task, ValueSpec
 
-__all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats"]
+__all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats", "without_arrivals"]
 
 TaskSums = BinarySums | RegressionSums | MulticlassSums | RankedListSums
 #: Up to so many classes a report holds the confusion matrix itself.
@@ -31,6 +32,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     labeled: int
     delays: list[list[int]]
     sums: dict[str, Any]
+    arrivals: dict[str, Any] | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Wire)
@@ -52,7 +54,7 @@ class OutcomeStats:
     (0.6666666666666666, 1.0)
     """
 
-    __slots__ = ("_delays", "_settings", "_sums", "labeled", "predicted", "task")
+    __slots__ = ("_delays", "_settings", "_sums", "arrivals", "labeled", "predicted", "task")
 
     def __init__(
         self,
@@ -64,8 +66,13 @@ class OutcomeStats:
         exact_rows: int = 0,
         cutoffs: Sequence[int] = (10,),
         value: ValueSpec | None = None,
+        window_ms: int = 0,
     ) -> None:
         self.task: Task = task
+        #: Which labels have come, by slot of a window so long; None if the length is not given.
+        self.arrivals: Arrivals | None = None
+        if window_ms > 0:
+            self.arrivals = Arrivals(task, len(classes), decision_threshold, center, window_ms)
         #: Predictions made; some of them may have no label yet, or never get one.
         self.predicted = 0
         #: Predictions with a label.
@@ -95,8 +102,10 @@ class OutcomeStats:
             raise ValueError(f"task must be one of {', '.join(TASK_METRICS)}; got {task!r}")
 
     @classmethod
-    def of_spec(cls, spec: ModelSpec, center: float = 0.0) -> OutcomeStats:
-        """Empty statistics of a model; ``center`` is a finite number near the labels of a regression."""
+    def of_spec(cls, spec: ModelSpec, center: float = 0.0, *, arrivals: bool = True) -> OutcomeStats:
+        """Empty statistics of a model; ``center`` is a finite number near the labels of a regression.
+
+        ``arrivals``: with what is said of open windows (nothing is for ranked lists)."""
         rules = spec.performance
         return cls(
             spec.task,
@@ -106,11 +115,14 @@ class OutcomeStats:
             exact_rows=rules.exact_rows,
             cutoffs=rules.cutoffs,
             value=rules.value,
+            window_ms=spec.window_ms if arrivals and spec.task != "ranking" else 0,
         )
 
-    def add_predicted(self, rows: int) -> None:
-        """Count predictions, with or without a label."""
+    def add_predicted(self, rows: int, offsets_ms: NDArray[np.int64] | None = None) -> None:
+        """Count predictions, with or without a label; ``offsets_ms`` (rows,): their times after the window's start."""
         self.predicted += rows
+        if self.arrivals is not None:
+            self.arrivals.add_predicted(_offsets(offsets_ms, rows))
 
     def update(
         self,
@@ -118,6 +130,7 @@ class OutcomeStats:
         labels: NDArray[np.int64] | NDArray[np.float64] | Sequence[Mapping[str, float]],
         delays_ms: NDArray[np.int64],
         sign: int = 1,
+        offsets_ms: NDArray[np.int64] | None = None,
         *,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
@@ -138,6 +151,8 @@ class OutcomeStats:
             raise ValueError(f"sign must be 1 (add) or -1 (take out again), got {sign!r}")
         if rows == 0:
             return
+        if self.arrivals is not None:
+            offsets_ms = _offsets(offsets_ms, rows)
         sums = self._sums
         if isinstance(sums, RankedListSums):
             sums.update(predictions, labels, sign)  # type: ignore[arg-type]
@@ -150,6 +165,9 @@ class OutcomeStats:
         else:
             sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
+        if self.arrivals is not None and offsets_ms is not None:
+            values = np.asarray(predictions, np.float64)
+            self.arrivals.update(values, np.asarray(labels), np.asarray(delays_ms, np.int64), offsets_ms, sign)
         self.labeled += sign * rows
 
     def merge(self, other: OutcomeStats) -> None:
@@ -160,6 +178,10 @@ class OutcomeStats:
             )
         self._sums.merge(other._sums)  # type: ignore[arg-type]
         self._delays.merge(other._delays)
+        if self.arrivals is not None and other.arrivals is not None:
+            self.arrivals.merge(other.arrivals)
+        else:
+            self.arrivals = None
         self.predicted += other.predicted
         self.labeled += other.labeled
 
@@ -171,6 +193,7 @@ class OutcomeStats:
         twin.predicted = self.predicted
         twin.labeled = self.labeled
         twin._delays = self._delays.copy()
+        twin.arrivals = None if self.arrivals is None else self.arrivals.copy()
         twin._sums = self._sums.copy()
         return twin
 
@@ -178,6 +201,11 @@ class OutcomeStats:
     def coverage(self) -> float | None:
         """Share of the predictions that have a label; None while there is no prediction."""
         return self.labeled / self.predicted if self.predicted > 0 else None
+
+    @property
+    def delays(self) -> DelayHistogram:
+        """Delays of the labels that are there."""
+        return self._delays
 
     def delay_quantile_ms(self, q: float) -> int | None:
         """Quantile of the label delay, right within 1.6 %; None while there is no label."""
@@ -229,6 +257,7 @@ class OutcomeStats:
                 labeled=self.labeled,
                 delays=self._delays.to_wire(),
                 sums=self._sums.to_wire(),
+                arrivals=None if self.arrivals is None else self.arrivals.to_wire(),
             )
         )
 
@@ -254,9 +283,12 @@ class OutcomeStats:
         stats.labeled = wire.labeled
         stats._delays = DelayHistogram()
         stats._sums = like._sums.copy()
+        stats.arrivals = None if like.arrivals is None or wire.arrivals is None else like.arrivals.copy()
         try:
             stats._delays.load(wire.delays)
             stats._sums.load(wire.sums)
+            if stats.arrivals is not None and wire.arrivals is not None:
+                stats.arrivals.load(wire.arrivals)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
@@ -269,6 +301,7 @@ class OutcomeStats:
             and self.predicted == other.predicted
             and self.labeled == other.labeled
             and self._delays == other._delays
+            and self.arrivals == other.arrivals
             and self._sums == other._sums
         )
 
@@ -276,3 +309,16 @@ class OutcomeStats:
 
     def __repr__(self) -> str:
         return f"OutcomeStats({self.task!r}, predicted={self.predicted}, labeled={self.labeled})"
+
+
+def without_arrivals(data: bytes) -> bytes:
+    """Encoded statistics without what only an open window needs."""
+    wire = _DECODER.decode(data)
+    wire.arrivals = None
+    return _ENCODER.encode(wire)
+
+
+def _offsets(offsets_ms: NDArray[np.int64] | None, rows: int) -> NDArray[np.int64]:
+    if offsets_ms is None or len(offsets_ms) != rows:
+        raise ValueError(f"expected the times of {rows} predictions after the window's start (offsets_ms)")
+    return np.asarray(offsets_ms, np.int64)

@@ -60,7 +60,7 @@ def evaluate_model(
     :meth:`OutcomeStats.update`.
     """
     center = float(np.mean(labels)) if spec.task == "regression" and len(labels) else 0.0
-    stats = OutcomeStats.of_spec(spec, center if np.isfinite(center) else 0.0)
+    stats = OutcomeStats.of_spec(spec, center if np.isfinite(center) else 0.0, arrivals=False)
     stats.update(predictions, labels, np.zeros(len(predictions), np.int64), weights=weights)
     return stats.metrics(confidence, dict.fromkeys([*TASK_METRICS[spec.task], *reported_metrics(spec)]))
 

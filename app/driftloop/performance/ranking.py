@@ -54,6 +54,11 @@ class ScoreBins:
             bins[last] = self.size - 1 - np.searchsorted(self._tail_edges, 1.0 - scores[last], side="right")
         return bins
 
+    def lower_edges(self) -> NDArray[np.float64]:
+        """The lower end of each bin, shape (size,); in the uppermost cell it belongs to the bin below."""
+        cells = np.arange(1, self._cells) / self._cells
+        return np.concatenate([np.zeros(1), self._tail_edges, cells, 1.0 - self._tail_edges[::-1]])
+
 
 @lru_cache(maxsize=8)
 def score_bins(size: int) -> ScoreBins:

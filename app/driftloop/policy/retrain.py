@@ -61,8 +61,8 @@ def decide(
 
     Only final reports of the champion over all rows count, each window once and in order; others change nothing.
     ``labeled_rows_since`` are the labeled rows since the champion was trained (or since the last command, what the
-    caller can tell). Input reports feed the drift triggers, outcome reports the others. At most one command follows,
-    from the first due trigger in the order of the spec.
+    caller can tell). Input reports feed the triggers on drift and estimates, outcome reports the
+    others. At most one command follows, from the first due trigger in the order of the spec.
 
     Guards: within the cooldown since the last command, or with fewer labeled rows than the policy wants, a trigger that
     is due holds, and says so in every outcome window until it may go, or its reason is gone. A drift trigger also holds
@@ -87,6 +87,8 @@ def decide(
 def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report: WindowReport) -> PolicyState:
     streaks, pending, held = dict(state.streaks), dict(state.pending), list(state.held)
     for name, trigger in triggers.items():
+        if trigger.on == "estimated_performance":
+            _hear_estimates(name, trigger, report, streaks, pending, held)
         if trigger.on != "drift" or not report.judged_features:
             continue
         if _features_drift(trigger, report):
@@ -127,6 +129,28 @@ def _features_drift(trigger: TriggerSpec, report: WindowReport) -> bool:
     return bool(report.drifted_features) and report.drifted_features / report.judged_features >= trigger.share
 
 
+def _hear_estimates(
+    name: str,
+    trigger: TriggerSpec,
+    report: WindowReport,
+    streaks: dict[str, int],
+    pending: dict[str, str],
+    held: list[str],
+) -> None:
+    """As for drift: due from an input window on, and waiting for an outcome window."""
+    decisions = {metric.decision for metric in report.estimated}
+    if "drift" in decisions:
+        streaks[name] = streaks.get(name, 0) + 1
+        if streaks[name] >= trigger.consecutive:
+            dropped = [metric.sentence for metric in report.estimated if metric.decision == "drift"]
+            pending[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
+    elif "ok" in decisions:
+        streaks[name] = 0
+        if name in held:  # held back for so long that the estimates have recovered
+            held.remove(name)
+            del pending[name]
+
+
 def _hear_outcomes(
     spec: ModelSpec,
     triggers: Mapping[str, TriggerSpec],
@@ -143,7 +167,7 @@ def _hear_outcomes(
             # A window with too few labels keeps the streak, but is no reason of its own.
             if dropped and streaks[name] >= trigger.consecutive:
                 reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
-        elif trigger.on == "drift":
+        elif trigger.on in ("drift", "estimated_performance"):
             if name in state.pending:
                 reasons[name] = state.pending[name]
         else:

@@ -20,6 +20,7 @@ from driftloop.profiles.ranked_items import RankedItems, gains_by_item, ranked_i
 from driftloop.spec.model import FeatureSpec, ModelSpec
 
 __all__ = [
+    "ESTIMATES",
     "PREDICTION",
     "Columns",
     "FeatureDecoder",
@@ -39,6 +40,10 @@ PREDICTION = "@prediction"
 PredictionValue = float | tuple[float, ...] | tuple[str, ...]
 #: A decoded label: 0 or 1, class index, or value; or gains by item id.
 LabelValue = float | int | dict[str, float]
+
+
+#: What each row adds to the window's estimated performance, float64 (n, terms): see ``performance/estimated``.
+ESTIMATES = "@estimates"
 
 #: Feature name to its column: numeric as float64 (n,) with NaN for missing, vector as float64 (n, length) with rows of
 #: NaN for missing, categorical and text as texts with None for missing.

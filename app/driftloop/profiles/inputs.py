@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
+from numpy.typing import NDArray
 
 from driftloop.profiles.categorical import CategoricalSummary, CategoricalWire
-from driftloop.profiles.columns import Columns
+from driftloop.profiles.columns import ESTIMATES, Columns
 from driftloop.profiles.numeric import NumericReference, NumericSummary, NumericWire
 from driftloop.profiles.quality import QualityStats, QualityWire
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.profiles.row_sample import RowSample, SampleWire
 
-__all__ = ["InputStats"]
+__all__ = ["InputStats", "RowEstimator", "RowSums"]
 
 
-class _InputWire(Struct, frozen=True, kw_only=True):
+class RowSums(Protocol):
+    """Mergeable sums over rows of numbers, such as those of estimated performance."""
+
+    def update(self, rows: NDArray[np.float64]) -> None: ...
+
+    def merge(self, other: Self) -> None: ...
+
+    def copy(self) -> Self: ...
+
+    def to_wire(self) -> dict[str, Any]: ...
+
+    def load(self, wire: Mapping[str, Any]) -> None: ...
+
+
+class RowEstimator(Protocol):
+    """Makes sums; those of equal settings can be merged."""
+
+    @property
+    def settings(self) -> list[Any]: ...
+
+    def new_sums(self) -> Any: ...
+
+
+class _EstimatesWire(Struct, frozen=True):
+    settings: list[Any]
+    sums: dict[str, Any]
+
+
+class _InputWire(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``reference`` begins the digest of the profile that the counts refer to."""
 
     reference: str
@@ -26,6 +56,7 @@ class _InputWire(Struct, frozen=True, kw_only=True):
     features: dict[str, NumericWire | CategoricalWire]
     quality: QualityWire | None = None
     sample: SampleWire | UnsetType = UNSET
+    estimates: _EstimatesWire | None = None
 
 
 _DECODER = msgspec.json.Decoder(_InputWire)
@@ -34,13 +65,17 @@ _DECODER = msgspec.json.Decoder(_InputWire)
 class InputStats:
     """Mergeable statistics of a window's features (and predictions), counted against a reference profile.
 
-    Content depends on the rows alone, not on how they were split into updates nor on the order of merges.
+    Content depends on the rows alone, not on how they were split into updates nor on the order of merges. With an
+    ``estimator`` the column :data:`~driftloop.profiles.columns.ESTIMATES` is summed up too; ``estimates`` is None
+    without one, and once something was merged that has none.
     """
 
-    __slots__ = ("features", "profile", "quality", "rows", "sample")
+    __slots__ = ("estimates", "estimator", "features", "profile", "quality", "rows", "sample")
 
-    def __init__(self, profile: ReferenceProfile) -> None:
+    def __init__(self, profile: ReferenceProfile, estimator: RowEstimator | None = None) -> None:
         self.profile = profile
+        self.estimator = estimator
+        self.estimates: Any = None if estimator is None else estimator.new_sums()
         self.rows = 0
         self.features: dict[str, NumericSummary | CategoricalSummary] = {
             name: NumericSummary(reference)
@@ -66,6 +101,11 @@ class InputStats:
                 raise ValueError(f"column {name!r} has {len(column)} values, expected {rows}")
         if self.sample is not None and ids is not None:
             self.sample.update(columns, ids)
+        if self.estimates is not None:
+            terms = columns.get(ESTIMATES)
+            if not isinstance(terms, np.ndarray) or len(terms) != rows:
+                raise ValueError(f"expected a column {ESTIMATES!r} of {rows} rows to estimate performance from")
+            self.estimates.update(terms)
         self.rows += rows
         for name, summary in self.features.items():
             column = columns.get(name)
@@ -84,6 +124,10 @@ class InputStats:
                 f"{self.profile.model_id} {self.profile.model_version} cannot be merged"
             )
         self.rows += other.rows
+        if self.estimates is not None and other.estimates is not None:
+            self.estimates.merge(other.estimates)
+        else:
+            self.estimates = None
         for name, summary in self.features.items():
             summary.merge(other.features[name])  # type: ignore[arg-type]  # same profile, same kind
         self.quality.merge(other.quality)
@@ -91,7 +135,7 @@ class InputStats:
             self.sample.merge(other.sample)
 
     def copy(self) -> InputStats:
-        twin = InputStats(self.profile)
+        twin = InputStats(self.profile, self.estimator)
         twin.merge(self)
         return twin
 
@@ -103,12 +147,18 @@ class InputStats:
             features={name: self.features[name].to_wire() for name in sorted(self.features)},
             quality=self.quality.to_wire(),
             sample=UNSET if self.sample is None else self.sample.to_wire(),
+            estimates=None
+            if self.estimates is None or self.estimator is None
+            else _EstimatesWire(self.estimator.settings, self.estimates.to_wire()),
         )
         return msgspec.json.encode(wire)
 
     @classmethod
-    def decode(cls, data: bytes, profile: ReferenceProfile) -> InputStats:
-        """From :meth:`encode` and the same profile. Raises ``ValueError`` if damaged or made with another profile."""
+    def decode(cls, data: bytes, profile: ReferenceProfile, estimator: RowEstimator | None = None) -> InputStats:
+        """From :meth:`encode` and the same profile. Raises ``ValueError`` if damaged or made with another profile.
+
+        Without the same ``estimator`` (its settings are in the spec, which may have changed) there are no estimates.
+        """
         try:
             wire = _DECODER.decode(data)
         except msgspec.DecodeError as error:
@@ -118,9 +168,16 @@ class InputStats:
                 f"these input statistics were not counted against the reference profile of {profile.model_id} "
                 f"{profile.model_version}: give the profile that they were made with"
             )
-        stats = cls(profile)
+        stats = cls(profile, estimator)
         stats.rows = wire.rows
         stats.quality = QualityStats.from_wire(wire.quality)
+        if estimator is None or wire.estimates is None or wire.estimates.settings != estimator.settings:
+            stats.estimates = None
+        else:
+            try:
+                stats.estimates.load(wire.estimates.sums)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"damaged sums of estimated performance: {error}") from error
         for name, feature in wire.features.items():
             reference = profile.features[name]
             if isinstance(reference, NumericReference):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from driftloop.profiles.categorical import CategoricalReference
 from driftloop.profiles.columns import PREDICTION, Columns, select_rows
 from driftloop.profiles.derived import derive, judged_kinds, vocabulary
+from driftloop.profiles.estimators import EstimatorTables
 from driftloop.profiles.numeric import MAX_ANCHORS, NumericReference
 from driftloop.profiles.reference_sample import ReferenceSample
 from driftloop.profiles.segments import segment_rows
@@ -60,6 +61,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     #: Words of the reference by text feature, and the names of the vector features.
     vocabularies: dict[str, list[str]] = field(default_factory=dict)
     vectors: list[str] = field(default_factory=list)
+    estimators: EstimatorTables | None = None
 
     @classmethod
     def build(
@@ -73,6 +75,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         from_ms: int = 0,
         to_ms: int = 0,
         importances: Mapping[str, float] | None = None,
+        estimators: EstimatorTables | None = None,
     ) -> Self:
         """From columns of all features of the spec, and of :data:`PREDICTION` if it is to be watched.
 
@@ -93,6 +96,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             segments=segments,
             sample=ReferenceSample.build(spec, columns, whole.rows),
             importances=dict(sorted((importances or {}).items())),
+            estimators=estimators,
         )
 
     @classmethod
@@ -175,7 +179,15 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             known = self._absent.get(segment)
         if known is None:
             known = self._absent[segment] = msgspec.structs.replace(
-                self, features={}, metrics={}, segments={}, rows=0, sample=None, vocabularies={}, vectors=[]
+                self,
+                features={},
+                metrics={},
+                segments={},
+                rows=0,
+                sample=None,
+                vocabularies={},
+                vectors=[],
+                estimators=None,
             )
         return known
 
@@ -200,6 +212,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
                 reference.check(name)
         if profile.sample is not None:
             profile.sample.check()
+        if profile.estimators is not None:
+            profile.estimators.check()
         return profile
 
     def digest(self) -> str:

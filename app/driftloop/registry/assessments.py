@@ -158,6 +158,15 @@ class AssessmentStore:
         with reading(self._engine) as connection:
             return [_decode_report(body) for body in connection.execute(statement).scalars()]
 
+    def open_reports(self, model_id: str | None = None) -> list[WindowReport]:
+        """Provisional reports of windows that are still open, the latest window first."""
+        statement = select(window_reports.c.body).where(window_reports.c.status == "provisional")
+        if model_id is not None:
+            statement = statement.where(window_reports.c.model_id == model_id)
+        ordered = statement.order_by(window_reports.c.window_end_ms.desc(), window_reports.c.report_id)
+        with reading(self._engine) as connection:
+            return [_decode_report(body) for body in connection.execute(ordered).scalars()]
+
     def report(self, report_id: str) -> list[WindowReport]:
         """Everything written about one window, oldest first: final report and restatements, or a provisional one."""
         statement = (
@@ -257,6 +266,8 @@ def _write_report(connection: Connection, report: WindowReport, stats: bytes) ->
     }
     if not insert_new(connection, window_reports, row):
         return False
+    if report.status == "provisional":  # shown here, and in no log: what follows it would be said of the final one
+        return True
     key = f"report:{report.report_id}:{report.status}:{report.content_digest}"
     outbox.add(connection, event_key=key, topic=outbox.WINDOW_REPORTS, key=report.model_id, value=body)
     return True

@@ -12,6 +12,7 @@ from driftloop.spec.model import ModelSpec, Task
 
 __all__ = [
     "DEFAULT_METRICS",
+    "ESTIMATED_METRICS",
     "FAIRNESS_METRICS",
     "RANKED_METRICS",
     "TASK_METRICS",
@@ -97,6 +98,14 @@ FAIRNESS_METRICS: Final = {
     "demographic_parity_ratio": 1,
     "equal_opportunity_difference": -1,
     "equalized_odds_difference": -1,
+}
+
+#: Task -> metrics that are estimated before labels come and may have a rule with ``estimated``.
+ESTIMATED_METRICS: Final[dict[Task, tuple[str, ...]]] = {
+    "binary": ("roc_auc", "log_loss", "accuracy", "brier", "precision", "recall", "f1"),
+    "multiclass": ("accuracy", "log_loss", "macro_f1"),
+    "regression": ("mae", "rmse"),
+    "ranking": (),
 }
 
 #: What a report holds when the spec's ``performance.metrics`` says nothing, beside what rules name.

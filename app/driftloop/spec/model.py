@@ -150,6 +150,8 @@ class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     relative: bool = False
     windows: PositiveInt = 1
     confidence: Fraction = 0.95
+    #: On the metric as estimated when the input window closes, before its labels come.
+    estimated: bool = False
 
 
 class ValueSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -175,7 +177,8 @@ class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Which rules decide, and which ``metrics`` are reported beside those (empty: the task's usual ones).
 
     ``exact_rows``: scores of up to so many rows are kept as they are (binary). ``cutoffs``: how many items from the top
-    count (ranking)."""
+    count (ranking). ``estimate``: whether performance is estimated before labels come; left out, whatever costs little
+    is (calibrated and weighted estimates, no loss model)."""
 
     rules: list[PerformanceRule] = field(default_factory=list)
     decision_threshold: Fraction = 0.5
@@ -186,6 +189,7 @@ class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     )
     value: ValueSpec | None = None
     fairness: list[FairnessSpec] = field(default_factory=list)
+    estimate: bool | None = None
 
 
 class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -224,9 +228,10 @@ class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
     ``share`` of the judged features drift in ``consecutive`` windows; with ``share_weighted`` at least that share of
-    their importance instead), ``schedule`` (``every`` so long)."""
+    their importance instead), ``schedule`` (``every`` so long), ``estimated_performance`` (a rule with ``estimated``
+    fires in ``consecutive`` input windows)."""
 
-    on: Literal["performance", "drift", "schedule"]
+    on: Literal["performance", "drift", "schedule", "estimated_performance"]
     consecutive: PositiveInt = 1
     share: Fraction = 0.3
     share_weighted: Fraction | None = None

@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from driftloop.events.time import parse_duration_ms
-from driftloop.spec.metrics import FAIRNESS_METRICS, VALUE_METRICS, direction_of, known_metrics, metric_parameter
+from driftloop.spec.metrics import (
+    ESTIMATED_METRICS,
+    FAIRNESS_METRICS,
+    VALUE_METRICS,
+    direction_of,
+    known_metrics,
+    metric_parameter,
+)
 from driftloop.spec.model import (
     CategoricalMethodName,
     DriftMethod,
     ModelSpec,
     NumericMethodName,
+    PerformanceRule,
     TriggerSpec,
 )
 from driftloop.spec.multivariate import multivariate_problems
@@ -203,6 +211,8 @@ def _performance(spec: ModelSpec) -> Found:
         yield from _confidence((*path, "confidence"), rule.confidence)
         if rule.drop <= 0.0:
             yield (*path, "drop"), f"expected a number above 0 (how much worse counts), got {rule.drop:g}"
+        if rule.estimated:
+            yield from _estimated(spec, path, rule)
     for index, name in enumerate(spec.performance.metrics):
         yield from _metric(spec, ("performance", "metrics", index), name, judged=False)
     for index, name in _repeated(spec.performance.metrics):
@@ -212,7 +222,7 @@ def _performance(spec: ModelSpec) -> Found:
             ("performance", "exact_rows"),
             f"only a binary model keeps scores, and the task is {spec.task!r}; leave the key out",
         )
-    for index, (metric, windows) in _repeated([(rule.metric, rule.windows) for rule in rules]):
+    for index, (metric, windows, _) in _repeated([(rule.metric, rule.windows, rule.estimated) for rule in rules]):
         yield (
             ("performance", "rules", index),
             f"there is another rule for {metric!r} over {windows} window(s); keep one",
@@ -275,6 +285,18 @@ def _ranking(spec: ModelSpec) -> Found:
         )
 
 
+def _estimated(spec: ModelSpec, path: KeyPath, rule: PerformanceRule) -> Found:
+    known = ESTIMATED_METRICS[spec.task]
+    if direction_of(spec.task, rule.metric) is not None and rule.metric not in known:
+        yield (*path, "metric"), f"expected a metric that can be estimated ({', '.join(known)}), got {rule.metric!r}"
+    if rule.windows != 1:
+        yield (*path, "windows"), f"a rule on an estimate is over 1 window, got {rule.windows}; leave the key out"
+    if spec.performance.estimate is False:
+        yield (*path, "estimated"), "performance.estimate is false, so nothing is estimated; leave that key out"
+    elif spec.task == "regression" and not spec.performance.estimate:
+        yield (*path, "estimated"), "a regression needs performance.estimate: true (a loss model is fitted then)"
+
+
 def _alerts(spec: ModelSpec) -> Found:
     if spec.alerts.open_after > spec.alerts.open_within:
         yield (
@@ -297,7 +319,9 @@ def _trigger(spec: ModelSpec, path: KeyPath, trigger: TriggerSpec) -> Found:
         yield (*path, "every"), "a schedule trigger needs 'every', such as every: 30d"
     if trigger.on != "schedule" and trigger.every is not None:
         yield (*path, "every"), f"only a schedule trigger has 'every', and this one is on {trigger.on!r}; leave it out"
-    if trigger.on == "performance" and not spec.performance.rules:
+    if trigger.on == "estimated_performance" and not any(rule.estimated for rule in spec.performance.rules):
+        yield (*path, "on"), "a trigger on estimated_performance needs a rule with estimated: true, and there is none"
+    if trigger.on == "performance" and not any(not rule.estimated for rule in spec.performance.rules):
         yield (*path, "on"), "a performance trigger needs a rule under performance.rules, and there is none"
     if trigger.on == "drift" and trigger.share <= 0.0:
         yield (*path, "share"), "expected a number above 0: with 0 every window would count"

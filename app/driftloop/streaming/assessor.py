@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(PartialMessage).decode
 
 _DATABASE_PATIENCE_S = 60.0
+#: Open windows are reported no more often than this, and so many at a time for each model partition.
+_OPEN_REPORTS_EVERY_S = 5.0
+_OPEN_REPORTS_AT_ONCE = 16
 
 
 class AssessorService:
@@ -58,6 +61,7 @@ class AssessorService:
         self._assessors: dict[int, Assessor] = {}
         self._warned: set[str] = set()
         self._lock = asyncio.Lock()
+        self._open_shown_s = 0.0
 
     @property
     def partitions(self) -> list[int]:
@@ -153,9 +157,29 @@ class AssessorService:
                 time.sleep(1.0)
 
     async def tick(self) -> None:
-        """For a timer: publish what the outbox holds, and show what became of models."""
+        """For a timer: publish what the outbox holds, report open windows, and show what became of models."""
         await self.relay()
+        await self._report_open_windows()
         await asyncio.to_thread(self._view.refresh)
+
+    async def _report_open_windows(self) -> None:
+        """Provisional reports into the database; one that fails is made again when its window changes."""
+        if time.monotonic() < self._open_shown_s + _OPEN_REPORTS_EVERY_S:
+            return
+        self._open_shown_s = time.monotonic()
+        async with self._lock:
+            reports = [
+                pair for assessor in self._assessors.values() for pair in assessor.open_reports(_OPEN_REPORTS_AT_ONCE)
+            ]
+            if not reports:
+                return
+            try:
+                await asyncio.to_thread(lambda: self._store.commit(reports=reports))
+            except OperationalError as error:
+                log.warning("open windows could not be stored", reason=str(error.orig))
+                return
+            # All of them: after a start the database may hold them already, but this process does not show them yet.
+            self._view.show(Committed(reports=[report for report, _ in reports]))
 
     async def relay(self) -> None:
         """Publish what the outbox holds. Without the database it waits there for the next time."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from driftloop.events.messages import GateResult
+from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.reference import MetricReference, ReferenceProfile
@@ -95,6 +96,7 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
         from_ms=int(data.predicted_at_ms[0]),
         to_ms=int(data.predicted_at_ms[-1]) + 1,
         importances=permutation_importances(judged, spec, later.frame, later.labels, seed=seed),
+        estimators=fit_estimators(spec, columns_of(spec, data.frame), fresh, data.labels),
     )
     return Trained(
         artifact=artifact,

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
+from driftloop.events.messages import EstimateComparison, MetricReport
 from driftloop.observability import Metrics
 from support.events import DAY_MS, alert, command, feature, input_report, model_event, outcome_report
 
@@ -74,6 +75,39 @@ def test_an_outcome_report(metrics: Metrics) -> None:
     assert value(metrics, "performance_drop_detected", **V1, metric="roc_auc@7") == 1
     assert value(metrics, "performance_drop_detected", **V1, metric="roc_auc") is None
     assert value(metrics, "label_coverage_ratio", **V1) == 0.975
+
+
+def test_estimates_and_what_they_were_worth(metrics: Metrics) -> None:
+    estimate = MetricReport(metric="roc_auc~estimated", value=0.7, low=0.66, high=0.74, reference=0.71, rows=800)
+    metrics.observe_report(msgspec.structs.replace(input_report(), estimated=[estimate]))
+    assert value(metrics, "estimated_performance", **V1, metric="roc_auc~estimated") == 0.7
+    assert value(metrics, "estimated_performance_low", **V1, metric="roc_auc~estimated") == 0.66
+    compared = EstimateComparison(
+        metric="roc_auc~estimated", estimate=0.7, realised=0.65, difference=-0.05, labeled_rows=780, windows=3,
+        mean_absolute_error=0.03,
+    )  # fmt: skip
+    metrics.observe_report(msgspec.structs.replace(outcome_report(), comparisons=[compared]))
+    assert value(metrics, "estimate_mean_absolute_error", **V1, metric="roc_auc~estimated") == 0.03
+    metrics.observe_report(input_report(day=2))
+    assert value(metrics, "estimated_performance", **V1, metric="roc_auc~estimated") is None
+
+
+def test_open_outcome_windows_are_counted_with_their_coverage(metrics: Metrics) -> None:
+    first, second = outcome_report(day=1), outcome_report(day=2)
+    for report, labeled in ((first, 400), (second, 80), (second, 160)):
+        metrics.observe_report(msgspec.structs.replace(report, status="provisional", labeled_rows=labeled))
+    assert value(metrics, "open_windows", **V1) == 2
+    assert value(metrics, "open_window_label_coverage_ratio", **V1) == pytest.approx(560 / 1600)
+    assert value(metrics, "performance", **V1, metric="roc_auc") is None
+    metrics.observe_report(first)
+    assert value(metrics, "open_windows", **V1) == 1
+    assert value(metrics, "open_window_label_coverage_ratio", **V1) == pytest.approx(0.2)
+    metrics.observe_report(second)
+    assert value(metrics, "open_windows", **V1) == 0
+    assert value(metrics, "open_window_label_coverage_ratio", **V1) is None
+    metrics.observe_report(msgspec.structs.replace(second, status="provisional"))
+    metrics.forget_model("flights-late")
+    assert value(metrics, "open_windows", **V1) is None
 
 
 def test_a_value_that_is_undefined_now_is_not_shown_as_it_was(metrics: Metrics) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -152,6 +153,24 @@ def test_provisional_reports_replace_each_other_and_never_a_final_one(assessment
     assert assessments.commit(reports=[(_report(status="provisional", digest="e"), b"")]).reports == []
     assert assessments.report("r0") == [final]
     assert assessments.reported(["r0", "r1"]) == {"r0"}
+
+
+def test_provisional_reports_are_in_the_database_alone(assessments: AssessmentStore, engine: Engine) -> None:
+    sent: list[OutboxRow] = []
+
+    def send(rows: Sequence[OutboxRow]) -> None:
+        sent.extend(rows)
+
+    open_one, other = _report(status="provisional"), _report(3, status="provisional", model_id="other")
+    assessments.commit(reports=[(open_one, b""), (other, b"")])
+    Relay(engine, send).publish_pending()
+    assert sent == []
+    assert assessments.open_reports() == [other, open_one]
+    assert assessments.open_reports("late") == [open_one]
+    assessments.commit(reports=[(_report(), b"")])
+    Relay(engine, send).publish_pending()
+    assert [row.topic for row in sent] == ["window-reports"]
+    assert assessments.open_reports() == [other]
 
 
 def test_restated_reports_stand_beside_the_final_one(assessments: AssessmentStore) -> None:

@@ -198,3 +198,18 @@ def test_profiles_of_segments_carry_the_versions_name(registry: Registry) -> Non
     profile = ReferenceProfile.decode(registry.profile("m", "first") or b"")
     assert len(profile.segments) >= 3
     assert {part.model_version for part in [profile, *profile.segments.values()]} == {"first"}
+
+
+@pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
+def test_the_profile_has_what_estimates_performance_before_labels_come(task: str) -> None:
+    spec, data = make_spec(task), data_of(task)
+    tables = train(spec, data, None, seed=1).profile.estimators
+    assert tables is not None
+    assert tables.rows == 400
+    assert tables.trees is None, "a loss model is fitted only where it is asked for"
+    wished = msgspec.structs.replace(spec, performance=msgspec.structs.replace(spec.performance, estimate=True))
+    known = train(wished, data, None, seed=1).profile.estimators
+    assert known is not None
+    assert (known.trees is not None) == (task == "regression")
+    refused = msgspec.structs.replace(spec, performance=msgspec.structs.replace(spec.performance, estimate=False))
+    assert train(refused, data, None, seed=1).profile.estimators is None

@@ -1,0 +1,1 @@
+"""Performance estimated from predictions alone, before labels come: CBPE, direct loss estimation, weighting."""
