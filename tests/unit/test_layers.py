@@ -12,7 +12,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "app" / "driftloop"
 
-CORE = {"events", "spec", "profiles", "drift", "performance", "joining", "windows", "monitoring", "judging", "policy"}
+CORE = {
+    "events", "spec", "profiles", "drift", "performance", "concept", "joining", "windows", "monitoring", "judging",
+    "policy",
+}  # fmt: skip
 #: Inside driftloop: package to what it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
@@ -20,11 +23,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": {"events", "spec"},
     "drift": {"events", "spec", "profiles"},
     "performance": {"events", "spec", "profiles"},
+    "concept": {"events", "spec", "profiles", "performance"},
     "joining": {"events"},
     "windows": {"events", "spec"},
     "policy": {"events", "spec"},
     "monitoring": {"events", "spec", "profiles", "performance", "joining", "windows"},
-    "judging": {"events", "spec", "profiles", "drift", "performance", "windows", "monitoring", "policy"},
+    "judging": {"events", "spec", "profiles", "drift", "performance", "concept", "windows", "monitoring", "policy"},
     "client": {"events", "kafka"},
     "kafka": {"events", "settings"},
     "registry": {"events"},

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from driftloop.performance.losses import reference_losses
 from driftloop.performance.pointwise import evaluate
 from driftloop.profiles.columns import PREDICTION, FeatureDecoder
-from driftloop.profiles.reference import MetricReference
+from driftloop.profiles.reference import LossReference, MetricReference
 from driftloop.spec import ModelSpec
 
 __all__ = ["ReferenceData", "ReferenceFileError", "read_reference"]
@@ -30,6 +31,7 @@ class ReferenceData:
     columns: dict[str, NDArray[np.float64] | list[str | None]]
     metrics: dict[str, MetricReference] = field(default_factory=dict)
     label_mean: float = 0.0
+    losses: LossReference | None = None
 
 
 def read_reference(
@@ -72,7 +74,8 @@ def read_reference(
         for name, found in values.items()
         if found.value is not None
     }
-    return ReferenceData(columns, metrics, float(labels.mean()))
+    losses = reference_losses(spec.task, predictions, labels, spec.performance.decision_threshold)
+    return ReferenceData(columns, metrics, float(labels.mean()), losses)
 
 
 def _read(path: Path) -> pd.DataFrame:

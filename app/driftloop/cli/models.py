@@ -150,7 +150,7 @@ def register(
         registry.ensure_model(model, spec.task, spec_digest(spec))
         name = version or registry.next_version(model)
         profile = ReferenceProfile.build(
-            spec, data.columns, model_version=name, metrics=data.metrics, label_mean=data.label_mean
+            spec, data.columns, model_version=name, metrics=data.metrics, label_mean=data.label_mean, losses=data.losses
         )
         stored = None
         if artifact is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from msgspec import field
@@ -72,7 +72,7 @@ class KSWIN(Detector, kw_only=True, tag="kswin"):
             key = np.frombuffer(self.generator, "<u4").astype(np.uint32)
         else:
             # An array as legacy seed is what Python's generator is seeded by, too.
-            key = cast("dict[str, Any]", np.random.RandomState([self.seed]).get_state(legacy=False))["state"]["key"]
+            key = np.random.RandomState([self.seed]).get_state(legacy=False)["state"]["key"]
         state["state"] = {"key": key, "pos": self.generator_position}
         bits.state = state
         pool = list(range(population))

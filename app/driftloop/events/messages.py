@@ -14,6 +14,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Alert",
     "AlertState",
+    "ConceptReport",
     "Decision",
     "FeatureReport",
     "GateResult",
@@ -194,6 +195,34 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
 
 
+class ConceptReport(Struct, frozen=True, kw_only=True):
+    """What one change detector says after one outcome window, about the losses since it started.
+
+    ``detector`` is its name in the spec with what it looks on, as in ``adwin:loss``. ``statistic`` and ``threshold``
+    are the detector's own; ``e_value`` and ``p_value`` where it has one. ``risk`` is the mean loss or error since
+    ``since_ms``, with [``low``, ``high``] where it gives limits that hold at all times; ``bound`` the risk from
+    which on it counts as drift. ``rows`` are those since the start. ``changed_at_ms``: when the change that it found
+    began, by its estimate; ``fell``: that was one for the better.
+    """
+
+    detector: str
+    state: Literal["ok", "warning", "drift", "insufficient"]
+    rows: int
+    statistic: float | None = None
+    threshold: float | None = None
+    e_value: float | None = None
+    p_value: float | None = None
+    risk: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reference: float | None = None
+    bound: float | None = None
+    since_ms: int | None = None
+    changed_at_ms: int | None = None
+    fell: bool = False
+    sentence: str = ""
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows)."""
 
@@ -219,6 +248,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
     spec_digest: str = ""
     content_digest: str = ""
+    concept: list[ConceptReport] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -229,7 +259,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     event_id: str
     model_id: str
     model_version: str
-    kind: Literal["drift", "performance", "data_quality"]
+    kind: Literal["drift", "performance", "data_quality", "concept_drift"]
     subject: str
     segment: str
     state: AlertState

@@ -13,16 +13,27 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import Alert, AlertState, FeatureReport, MetricReport, WindowKind, WindowReport
+from driftloop.events.messages import (
+    Alert,
+    AlertState,
+    ConceptReport,
+    FeatureReport,
+    MetricReport,
+    WindowKind,
+    WindowReport,
+)
 from driftloop.spec.model import AlertRules, DriftRules
 
 __all__ = ["AlertBook", "AlertEntry", "Signal", "retire_versions", "signals_from_report", "step"]
 
-AlertKind = Literal["drift", "performance", "data_quality"]
+AlertKind = Literal["drift", "performance", "data_quality", "concept_drift"]
 Severity = Literal["warning", "critical"]
 
 #: The alert kinds that windows of each kind speak about.
-_KINDS: dict[WindowKind, tuple[AlertKind, ...]] = {"input": ("drift", "data_quality"), "outcome": ("performance",)}
+_KINDS: dict[WindowKind, tuple[AlertKind, ...]] = {
+    "input": ("drift", "data_quality"),
+    "outcome": ("performance", "concept_drift"),
+}
 
 #: The subject of the alert on the share of drifting features.
 SHARE_SUBJECT = "features"
@@ -111,7 +122,10 @@ def step(
             subject=signal.subject,
             segment=signal.segment,
         )
-        entry, state = _next(entry, signal, rules, window_end_ms)
+        at_once = signal.kind == "concept_drift"
+        entry, state = _next(
+            entry, signal, AlertRules(resolve_after=rules.resolve_after) if at_once else rules, window_end_ms
+        )
         if entry.is_open or any(entry.history):
             entries[key] = entry
         else:
@@ -214,10 +228,12 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
 
     An input window gives, for each feature, a ``drift`` signal and one of ``data_quality`` for ``<feature>/missing``
     and for ``<feature>/unseen``, and one more ``drift`` signal for the share of drifting features (``features``).
-    An outcome window gives a ``performance`` signal for each rule. Coverage gives none.
+    An outcome window gives a ``performance`` signal for each rule and a ``concept_drift`` signal for each change
+    detector. Coverage gives none.
     """
     if report.kind == "outcome":
-        return [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
+        of_rules = [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
+        return [*of_rules, *(_of_detector(said, report.segment) for said in report.concept)]
     judged_by = rules or DriftRules()
     signals: list[Signal] = []
     for feature in report.features:
@@ -252,6 +268,20 @@ def _of_metric(metric: MetricReport, segment: str) -> Signal:
         threshold=metric.threshold,
         method=metric.metric.split("@")[0].split("#")[0],
         message=metric.sentence,
+    )
+
+
+def _of_detector(said: ConceptReport, segment: str) -> Signal:
+    return Signal(
+        kind="concept_drift",
+        subject=said.detector,
+        segment=segment,
+        bad=None if said.state == "insufficient" else said.state == "drift",
+        severity="critical",
+        statistic=said.statistic,
+        threshold=said.threshold,
+        method=said.detector.split(":")[0],
+        message=said.sentence,
     )
 
 

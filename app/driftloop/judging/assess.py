@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from driftloop.concept.watch import ConceptState
 from driftloop.drift.judge import judge_inputs
 from driftloop.events.messages import (
     Alert,
+    ConceptReport,
     FeatureReport,
     MetricReport,
     PolicyDecision,
@@ -24,6 +26,7 @@ from driftloop.events.messages import (
 )
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
+from driftloop.judging.concept import judge_concept, with_concept
 from driftloop.judging.sentences import input_sentence, outcome_sentence
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
@@ -49,6 +52,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     alerts: AlertBook = msgspec.field(default_factory=AlertBook)
     policy: PolicyState = msgspec.field(default_factory=PolicyState)
     trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
+    concept: ConceptState = msgspec.field(default_factory=ConceptState)
     unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
@@ -97,8 +101,10 @@ def report_of(
     spec_digest: str,
     trailing: list[OutcomeStats],
     status: str = "final",
+    concept: list[ConceptReport] | None = None,
 ) -> tuple[WindowReport, bytes]:
-    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first."""
+    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first; ``concept`` is
+    what the change detectors said."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
@@ -113,7 +119,7 @@ def report_of(
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
-        decision, sentence = outcome_sentence(metrics, rows, labeled)
+        decision, sentence = with_concept(*outcome_sentence(metrics, rows, labeled), concept or [])
     stats = part.stats.encode()
     report = WindowReport(
         report_id=report_id_of(key, part.version, part.segment),
@@ -137,6 +143,7 @@ def report_of(
         decision=decision,
         sentence=sentence,
         spec_digest=spec_digest,
+        concept=concept or [],
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -150,12 +157,14 @@ def judge_window(
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
+    concept = judge_concept(parts, state.concept, spec, key.start_ms)
     for part in parts:
         trailing: list[OutcomeStats] = []
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-        report, stats = report_of(key, part, spec, spec_digest, trailing)
+        said = concept.get((part.version, part.segment))
+        report, stats = report_of(key, part, spec, spec_digest, trailing, concept=said)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)

@@ -170,7 +170,7 @@ class Assessor:
         profile = self._lookups.profile(key.model_id, part[0])
         if key.kind == "input":
             return InputStats.decode(stats, profile.for_segment(part[1]))
-        return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile))
+        return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile, part[1]))
 
     def _state(self, model_id: str) -> ModelState:
         state = self._states.get(model_id)

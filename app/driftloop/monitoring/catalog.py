@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from driftloop.performance.loss_bins import LossSettings
+from driftloop.performance.losses import loss_reference
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
@@ -55,10 +57,25 @@ class VersionContext:
     def new_inputs(self, segment: str) -> InputStats:
         return InputStats(self.profile.for_segment(segment))
 
-    def new_outcomes(self) -> OutcomeStats:
-        return new_outcomes(self.model.spec, self.profile)
+    def new_outcomes(self, segment: str = "") -> OutcomeStats:
+        return new_outcomes(self.model.spec, self.profile, segment)
 
 
-def new_outcomes(spec: ModelSpec, profile: ReferenceProfile) -> OutcomeStats:
-    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings."""
-    return OutcomeStats(spec.task, spec.classes, spec.performance.decision_threshold, center=profile.label_mean)
+def new_outcomes(spec: ModelSpec, profile: ReferenceProfile, segment: str = "") -> OutcomeStats:
+    """Empty outcome statistics of a version; statistics merge only if they were made with the same settings.
+
+    Those of all rows keep losses by time, if there is a concept detector to look at them.
+    """
+    losses = None if segment else _loss_settings(spec, profile)
+    return OutcomeStats(
+        spec.task, spec.classes, spec.performance.decision_threshold, center=profile.label_mean, losses=losses
+    )
+
+
+def _loss_settings(spec: ModelSpec, profile: ReferenceProfile) -> LossSettings | None:
+    if not spec.concept.detectors:
+        return None
+    reference = loss_reference(spec.task, profile)
+    if reference is None and spec.task == "regression":
+        return None  # without a reference nobody knows how large an error is
+    return LossSettings(spec.concept.bins, spec.window_ms, 1.0 if reference is None else reference.scale)

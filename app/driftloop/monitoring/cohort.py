@@ -103,7 +103,7 @@ class Cohort:
     def outcome_pane(self, segment: str, late: bool) -> OutcomePane:
         pane = self.panes.get(("outcome", segment, late))
         if pane is None:
-            pane = self.panes["outcome", segment, late] = OutcomePane(self.version.new_outcomes())
+            pane = self.panes["outcome", segment, late] = OutcomePane(self.version.new_outcomes(segment))
         assert isinstance(pane, OutcomePane)
         return pane
 

@@ -40,6 +40,7 @@ class _PaneUpdate:
     predictions: list[float | tuple[float, ...]] = field(default_factory=list)
     labels: list[float | int] = field(default_factory=list)
     delays_ms: list[int] = field(default_factory=list)
+    times_ms: list[int] = field(default_factory=list)
     signs: list[int] = field(default_factory=list)
 
 
@@ -84,6 +85,7 @@ class OutcomeUpdates:
         update.predictions.append(pending.value)
         update.labels.append(pending.label)
         update.delays_ms.append(pending.label_delay_ms)
+        update.times_ms.append(pending.event_time_ms)
         update.signs.append(sign)
 
     def apply(self) -> None:
@@ -96,8 +98,11 @@ class OutcomeUpdates:
             predictions = np.asarray(update.predictions, np.float64)
             labels = np.asarray(update.labels, update.label_type)
             delays_ms = np.asarray(update.delays_ms, np.int64)
+            times_ms = np.asarray(update.times_ms, np.int64)
             signs = np.asarray(update.signs, np.int64)
             for sign in (1, -1):
                 chosen = signs == sign
                 if chosen.any():
-                    pane.stats.update(predictions[chosen], labels[chosen], delays_ms[chosen], sign)
+                    pane.stats.update(
+                        predictions[chosen], labels[chosen], delays_ms[chosen], sign, times_ms=times_ms[chosen]
+                    )

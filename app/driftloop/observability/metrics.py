@@ -25,9 +25,9 @@ from driftloop.observability.series import BoundedGauge, Labels, SeriesBudget
 
 __all__ = ["Metrics"]
 
-_ALERT_KINDS = ("drift", "performance", "data_quality")
+_ALERT_KINDS = ("drift", "performance", "data_quality", "concept_drift")
 _ALERT_STATES = ("opened", "firing", "resolved")
-_TRIGGERS = ("performance", "drift", "schedule")
+_TRIGGERS = ("performance", "drift", "concept", "schedule")
 _MODEL_EVENTS = ("registered", "promoted", "rejected", "failed", "rolled_back")
 _WINDOW_KINDS = ("input", "outcome")
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
+from driftloop.performance.loss_bins import LossBins, LossSettings
+from driftloop.performance.losses import losses_of
 from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
 from driftloop.performance.multiclass import MulticlassSums
 from driftloop.performance.regression import RegressionSums
@@ -27,6 +29,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     labeled: int
     delays: list[list[int]]
     sums: dict[str, Any]
+    losses: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Wire)
@@ -38,6 +41,8 @@ class OutcomeStats:
 
     ``classes`` counts for multiclass alone, ``decision_threshold`` and ``score_bins`` (a power of two from 64) for
     binary, ``center`` (a finite number near the labels) for regression. Only statistics with the same settings merge.
+    ``losses``: also keep the losses by time of prediction, for concept drift; what is merged with statistics that do
+    not have them, or have them by other settings, has none (None).
 
     >>> stats = OutcomeStats("binary")
     >>> stats.add_predicted(3)
@@ -46,7 +51,7 @@ class OutcomeStats:
     (0.6666666666666666, 1.0)
     """
 
-    __slots__ = ("_delays", "_settings", "_sums", "labeled", "predicted", "task")
+    __slots__ = ("_delays", "_settings", "_sums", "labeled", "losses", "predicted", "task")
 
     def __init__(
         self,
@@ -55,12 +60,15 @@ class OutcomeStats:
         decision_threshold: float = 0.5,
         center: float = 0.0,
         score_bins: int = 2048,
+        losses: LossSettings | None = None,
     ) -> None:
         self.task: Task = task
         #: Predictions made; some of them may have no label yet, or never get one.
         self.predicted = 0
         #: Predictions with a label.
         self.labeled = 0
+        #: Losses by time of prediction, if they are kept.
+        self.losses: LossBins | None = None if losses is None else LossBins(losses)
         self._delays = DelayHistogram()
         self._settings: tuple[Any, ...]
         self._sums: TaskSums
@@ -88,11 +96,14 @@ class OutcomeStats:
         labels: NDArray[np.int64] | NDArray[np.float64],
         delays_ms: NDArray[np.int64],
         sign: int = 1,
+        *,
+        times_ms: NDArray[np.int64] | None = None,
     ) -> None:
         """Add labeled predictions (``sign`` 1), or take out again what was added before (-1: a corrected label).
 
         Shapes: binary and regression (n,) all three; multiclass predictions (n, classes) of probabilities and labels as
-        class indices. Delays are label time - prediction time. Raises ``ValueError`` for shapes that do not fit, NaN,
+        class indices. Delays are label time - prediction time; ``times_ms`` (n,), the event times of the predictions,
+        are needed where losses are kept. Raises ``ValueError`` for shapes that do not fit, NaN,
         infinite numbers, probabilities outside [0, 1] and unknown labels; then nothing was counted.
         """
         rows = len(predictions)
@@ -104,6 +115,8 @@ class OutcomeStats:
             raise ValueError(f"sign must be 1 (add) or -1 (take out again), got {sign!r}")
         if rows == 0:
             return
+        if self.losses is not None and (times_ms is None or len(times_ms) != rows):
+            raise ValueError("statistics that keep losses need times_ms, the prediction time of each of the rows")
         sums = self._sums
         values = np.ascontiguousarray(predictions, np.float64)
         if isinstance(sums, RegressionSums):
@@ -112,6 +125,10 @@ class OutcomeStats:
             sums.update(values, np.ascontiguousarray(labels, np.int64), sign)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
         self.labeled += sign * rows
+        if self.losses is not None and times_ms is not None:
+            threshold = float(self._settings[1]) if self.task == "binary" else 0.0
+            errors, losses = losses_of(self.task, values, np.asarray(labels), threshold, self.losses.settings.scale)
+            self.losses.update(np.asarray(times_ms, np.int64), errors, losses, sign)
 
     def merge(self, other: OutcomeStats) -> None:
         """Add the rows of another one. Raises ``ValueError`` if it was made with other settings."""
@@ -121,6 +138,10 @@ class OutcomeStats:
             )
         self._sums.merge(other._sums)  # type: ignore[arg-type]
         self._delays.merge(other._delays)
+        if self.losses is not None and other.losses is not None and self.losses.settings == other.losses.settings:
+            self.losses.merge(other.losses)
+        else:
+            self.losses = None
         self.predicted += other.predicted
         self.labeled += other.labeled
 
@@ -133,6 +154,7 @@ class OutcomeStats:
         twin.labeled = self.labeled
         twin._delays = self._delays.copy()
         twin._sums = self._sums.copy()
+        twin.losses = None if self.losses is None else self.losses.copy()
         return twin
 
     @property
@@ -170,6 +192,7 @@ class OutcomeStats:
                 labeled=self.labeled,
                 delays=self._delays.to_wire(),
                 sums=self._sums.to_wire(),
+                losses=msgspec.UNSET if self.losses is None else self.losses.to_wire(),
             )
         )
 
@@ -195,9 +218,12 @@ class OutcomeStats:
         stats.labeled = wire.labeled
         stats._delays = DelayHistogram()
         stats._sums = like._sums.copy()
+        stats.losses = None
         try:
             stats._delays.load(wire.delays)
             stats._sums.load(wire.sums)
+            if like.losses is not None and wire.losses is not msgspec.UNSET:
+                stats.losses = LossBins.from_wire(wire.losses, like.losses.settings)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
@@ -211,6 +237,7 @@ class OutcomeStats:
             and self.labeled == other.labeled
             and self._delays == other._delays
             and self._sums == other._sums
+            and self.losses == other.losses
         )
 
     __hash__ = None  # type: ignore[assignment]

@@ -18,7 +18,7 @@ from driftloop.profiles.numeric import MAX_ANCHORS, NumericReference
 from driftloop.profiles.segments import segment_rows
 from driftloop.spec.model import ModelSpec
 
-__all__ = ["MetricReference", "ReferenceProfile"]
+__all__ = ["LossReference", "MetricReference", "ReferenceProfile"]
 
 #: A segment has fewer rows, and there may be many.
 MAX_SEGMENT_ANCHORS = 128
@@ -33,12 +33,25 @@ class MetricReference(Struct, frozen=True, kw_only=True):
     rows: int = 0
 
 
+class LossReference(Struct, frozen=True, kw_only=True):
+    """The losses of validation data (:mod:`driftloop.performance.losses`): their mean and sample variance, in [0, 1],
+    and the mean of the errors. ``loss_mean``, ``loss_variance`` None: not known. ``scale``: the absolute error that
+    counts as 1."""
+
+    rows: int
+    error_mean: float
+    loss_mean: float | None = None
+    loss_variance: float | None = None
+    scale: float = 1.0
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     """Distributions of the features (and of :data:`PREDICTION`) and the metrics of one model version.
 
     ``segments`` holds, by segment key (``"origin=JFK"``), the profile of the segment's own rows, so that a segment is
-    compared with itself and not with everybody. ``label_mean`` is the base rate or mean label (0.0 if unknown);
-    [``from_ms``, ``to_ms``) is the event time of the data it was made from.
+    compared with itself and not with everybody. ``losses`` are those of all rows, for concept drift. ``label_mean`` is
+    the base rate or mean label (0.0 if unknown); [``from_ms``, ``to_ms``) is the event time of the data it was made
+    from.
     """
 
     model_id: str
@@ -50,6 +63,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     from_ms: int = 0
     to_ms: int = 0
     segments: dict[str, ReferenceProfile] = field(default_factory=dict)
+    losses: LossReference | None = None
 
     @classmethod
     def build(
@@ -62,6 +76,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         label_mean: float = 0.0,
         from_ms: int = 0,
         to_ms: int = 0,
+        losses: LossReference | None = None,
     ) -> Self:
         """From columns of all features of the spec, and of :data:`PREDICTION` if it is to be watched.
 
@@ -76,7 +91,9 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             for name in spec.segments
             for key, rows in segment_rows(name, list(columns[name])).items()
         }
-        return msgspec.structs.replace(whole, metrics=dict(sorted((metrics or {}).items())), segments=segments)
+        return msgspec.structs.replace(
+            whole, metrics=dict(sorted((metrics or {}).items())), segments=segments, losses=losses
+        )
 
     @classmethod
     def _of_rows(
@@ -133,7 +150,9 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         if known is None:
             known = self._absent.get(segment)
         if known is None:
-            known = self._absent[segment] = msgspec.structs.replace(self, features={}, metrics={}, segments={}, rows=0)
+            known = self._absent[segment] = msgspec.structs.replace(
+                self, features={}, metrics={}, segments={}, rows=0, losses=None
+            )
         return known
 
     @cached_property

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from driftloop.events.messages import GateResult
+from driftloop.performance.losses import reference_losses
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.pointwise import evaluate
 from driftloop.profiles.reference import MetricReference, ReferenceProfile
@@ -92,6 +93,7 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
         label_mean=float(np.mean(data.labels)) if spec.task != "multiclass" else 0.0,
         from_ms=int(data.predicted_at_ms[0]),
         to_ms=int(data.predicted_at_ms[-1]) + 1,
+        losses=reference_losses(spec.task, scores, later.labels, spec.performance.decision_threshold),
     )
     return Trained(
         artifact=artifact,
