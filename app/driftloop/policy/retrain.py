@@ -26,8 +26,8 @@ class PolicyState(Struct, frozen=True, kw_only=True):
 
     ``streaks`` has, for each performance, drift and concept trigger, how many windows in a row spoke for it;
     ``pending`` the reasons of drift triggers that are due and wait for an outcome window, ``held`` those of them that a
-    guard has held since. ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it. All of them belong
-    to ``champion_version`` and start anew with another one.
+    guard has held since. ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it. All
+    of them belong to ``champion_version`` and start anew with another one.
     """
 
     champion_version: str = ""
