@@ -19,7 +19,7 @@ from driftloop.performance.loss_bins import LossBin
 from driftloop.profiles.reference import LossReference
 from driftloop.spec.concept import ConceptDetector
 
-__all__ = ["ConceptState", "Watch", "advance"]
+__all__ = ["ConceptState", "Watch", "advance", "feed", "start"]
 
 
 class Watch(Struct, kw_only=True):
@@ -56,7 +56,7 @@ def advance(
     if state.version != version:
         state.version, state.watches = version, []
     kept = {watch.rules: watch for watch in state.watches}
-    state.watches = [kept.get(rules) or _start(rules, losses) for rules in detectors]
+    state.watches = [kept.get(rules) or start(rules, losses) for rules in detectors]
     names = _names(detectors)
     return [
         _report(name, watch, bins, reference_risk(losses, watch.rules.stream))
@@ -64,7 +64,8 @@ def advance(
     ]
 
 
-def _start(rules: ConceptDetector, losses: LossReference | None) -> Watch:
+def start(rules: ConceptDetector, losses: LossReference | None) -> Watch:
+    """The detector at its start."""
     made = build_detector(rules, reference_risk(losses, rules.stream))
     return Watch(rules=rules, obstacle=made) if isinstance(made, str) else Watch(rules=rules, detector=made)
 
@@ -88,7 +89,7 @@ def _report(name: str, watch: Watch, bins: Sequence[LossBin] | None, reference: 
         return _worded(report, watch, obstacle)
     rose, fell, changed_at = False, False, None
     for part in bins:
-        if _feed(watch, detector, part, reference):
+        if feed(watch, detector, part, reference):
             # The first change for the worse is the news of the window, else the first one for the better.
             if changed_at is None or (detector.rose and not rose):
                 changed_at = detector.changed_at
@@ -117,7 +118,7 @@ def _report(name: str, watch: Watch, bins: Sequence[LossBin] | None, reference: 
     return _worded(report, watch, "")
 
 
-def _feed(watch: Watch, detector: AnyDetector, part: LossBin, reference: ReferenceRisk | None) -> bool:
+def feed(watch: Watch, detector: AnyDetector, part: LossBin, reference: ReferenceRisk | None) -> bool:
     """Hand a bin to the detector; whether it raised an alarm."""
     stream = watch.rules.stream
     errors = float(part.errors)
