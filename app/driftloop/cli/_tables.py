@@ -51,7 +51,8 @@ def _headline(report: WindowReport) -> str:
     if report.kind == "input":
         return report.sentence
     values = [f"{metric.metric} {metric.value:.3f}" for metric in report.metrics if metric.value is not None]
-    return ", ".join(values[:4])
+    changed = [said.detector for said in report.concept if said.state == "drift"]
+    return ", ".join(values[:4]) + (f"; concept drift: {', '.join(changed)}" if changed else "")
 
 
 def print_alerts(console: Console, alerts: Iterable[Alert], title: str) -> None:
