@@ -236,7 +236,8 @@ def alarms(rules: ConceptDetector, reference: LossReference, bins: list[LossBin]
     """Rows seen at each alarm for the worse."""
     watch = start(rules, reference)
     detector = watch.detector
-    assert detector is not None, watch.obstacle
+    if detector is None:  # a model without any error on the reference: nothing to measure deviations in
+        return []
     risk = reference_risk(reference, rules.stream)
     return [part.start_ms + part.rows for part in bins if feed(watch, detector, part, risk) and detector.rose]
 
@@ -315,8 +316,8 @@ def table(scores: dict[str, dict[str, Score]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--stable-rows", type=int, default=100_000, help="length of each A/A stream")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--stable-rows", type=int, default=50_000, help="length of each A/A stream")
     parser.add_argument("--only", nargs="*", help="names of generators and data sets")
     parser.add_argument("--quick", action="store_true", help="one seed, A/A streams of 20,000 rows, three generators")
     chosen = parser.parse_args()

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from driftloop.concept.base import Detector
+from driftloop.concept.base import Detector, Mean
 
 __all__ = ["HDDMW", "WeightedMean"]
 
@@ -31,7 +31,8 @@ class HDDMW(Detector, kw_only=True, tag="hddm_w"):
 
     The mean of everything with weight ``lambda_val`` for the newest, b the sum of squared weights, and eps(b) =
     sqrt(b ln(1 / confidence) / 2). The cut is where mean + eps was lowest; a rise is significant if the mean since then
-    exceeds the one up to it by eps(b1 + b2). ``two_sided_test`` looks for falls too.
+    exceeds the one up to it by eps(b1 + b2). ``two_sided_test`` looks for falls too. The change is dated where the
+    weighted mean was last on the plain mean's side of it: the cut itself may lie long before.
 
     Reference: I. Frías-Blanco and others, "Online and non-parametric drift detection methods based on Hoeffding's
     bounds", IEEE TKDE 27(3), 2015 (W-test).
@@ -47,6 +48,7 @@ class HDDMW(Detector, kw_only=True, tag="hddm_w"):
     since_rise: WeightedMean = field(default_factory=WeightedMean)
     before_fall: WeightedMean = field(default_factory=WeightedMean)
     since_fall: WeightedMean = field(default_factory=WeightedMean)
+    mean: Mean = field(default_factory=Mean)  # of everything, for the date of a change alone
     rise_cut: float | None = None
     fall_cut: float | None = None
     rise_at: int = 0
@@ -56,6 +58,7 @@ class HDDMW(Detector, kw_only=True, tag="hddm_w"):
         means = ("whole", "before_rise", "since_rise", "before_fall", "since_fall")
         return {
             **{name: WeightedMean() for name in means},
+            "mean": Mean(),
             "rise_cut": None, "fall_cut": None, "rise_at": 0, "fall_at": 0,
         }  # fmt: skip
 
@@ -66,15 +69,20 @@ class HDDMW(Detector, kw_only=True, tag="hddm_w"):
         assert whole.value is not None, "it has just been updated"
         margin = _mcdiarmid(whole.bound, self.drift_confidence)
         if self.rise_cut is None or whole.value + margin < self.rise_cut:
-            self.rise_cut, self.rise_at = whole.value + margin, at
+            self.rise_cut = whole.value + margin
             self.before_rise, self.since_rise = whole.copy(), WeightedMean()
         else:
             self.since_rise.update(x, weight)
         if self.fall_cut is None or whole.value - margin > self.fall_cut:
-            self.fall_cut, self.fall_at = whole.value - margin, at
+            self.fall_cut = whole.value - margin
             self.before_fall, self.since_fall = whole.copy(), WeightedMean()
         else:
             self.since_fall.update(x, weight)
+        self.mean.update(x)
+        if whole.value <= self.mean.value:
+            self.rise_at = at
+        if whole.value >= self.mean.value:
+            self.fall_at = at
         self.warning = False
         if _exceeds(self.since_rise, self.before_rise, self.drift_confidence):
             self.changed_at, self.rose = self.rise_at, True
