@@ -13,19 +13,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "app" / "driftloop"
 
 CORE = {
-    "events",
-    "spec",
-    "profiles",
-    "drift",
-    "multivariate",
-    "performance",
-    "joining",
-    "windows",
-    "monitoring",
-    "judging",
-    "policy",
-    "quality",
-}
+    "events", "spec", "profiles", "drift", "multivariate", "performance", "concept", "joining", "windows", "monitoring",
+    "judging", "policy", "quality",
+}  # fmt: skip
 #: Inside driftloop: package to what it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
@@ -35,13 +25,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "multivariate": {"events", "spec", "profiles", "drift"},
     "performance": {"events", "spec", "profiles"},
     "quality": {"events", "spec", "profiles", "drift"},
+    "concept": {"events", "spec", "profiles", "performance"},
     "joining": {"events"},
     "windows": {"events", "spec"},
     "policy": {"events", "spec"},
     "monitoring": {"events", "spec", "profiles", "performance", "joining", "windows"},
     "judging": {
-        "events", "spec", "profiles", "drift", "multivariate", "performance", "windows", "monitoring", "policy",
-        "quality",
+        "events", "spec", "profiles", "drift", "multivariate", "performance", "concept", "windows", "monitoring",
+        "policy", "quality",
     },
     "client": {"events", "kafka"},
     "kafka": {"events", "settings"},

@@ -12,10 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.performance.estimated.fit import fit_estimators
+from driftloop.performance.losses import reference_losses
 from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.columns import PREDICTION, FeatureDecoder
 from driftloop.profiles.estimators import EstimatorTables
-from driftloop.profiles.reference import MetricReference
+from driftloop.profiles.reference import LossReference, MetricReference
 from driftloop.spec import ModelSpec
 
 __all__ = ["ReferenceData", "ReferenceFileError", "read_reference"]
@@ -33,6 +34,7 @@ class ReferenceData:
     metrics: dict[str, MetricReference] = field(default_factory=dict)
     label_mean: float = 0.0
     estimators: EstimatorTables | None = None
+    losses: LossReference | None = None
 
 
 def read_reference(
@@ -73,7 +75,13 @@ def read_reference(
         for name, found in values.items()
         if found.value is not None
     }
-    return ReferenceData(columns, metrics, float(labels.mean()), fit_estimators(spec, columns, predictions, labels))
+    return ReferenceData(
+        columns,
+        metrics,
+        float(labels.mean()),
+        fit_estimators(spec, columns, predictions, labels),
+        reference_losses(spec.task, predictions, labels, spec.performance.decision_threshold),
+    )
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -180,7 +180,7 @@ def _verify(published: Published, chosen: _Chosen, notes: Console) -> int:
         return end_ms <= until.get((model_id, kind), NEVER_MS)
 
     replayed = [r for r in chosen.reports if judged_live(r.model_id, r.kind, r.window_end_ms)]
-    alert_kind = {"performance": "outcome"}
+    alert_kind = {"performance": "outcome", "concept_drift": "outcome"}
     alerts = [a for a in chosen.alerts if judged_live(a.model_id, alert_kind.get(a.kind, "input"), a.window_end_ms)]
     commands = [c for c in chosen.commands if judged_live(c.model_id, "outcome", c.window_end_ms)]
     live_reports = [r for r in published.reports.values() if chosen.wants_report(r)]

@@ -52,6 +52,9 @@ def _headline(report: WindowReport) -> str:
         return report.sentence
     values = [f"{metric.metric} {metric.value:.3f}" for metric in report.metrics if metric.value is not None]
     shown = ", ".join(values[:4])
+    changed = [said.detector for said in report.concept if said.state == "drift"]
+    if changed:
+        shown += f"; concept drift: {', '.join(changed)}"
     if report.status != "provisional" or report.labels is None:
         return shown
     coverage = f"coverage {report.coverage or 0.0:.0%}"

@@ -188,6 +188,7 @@ def register(
             metrics=data.metrics,
             label_mean=data.label_mean,
             estimators=data.estimators,
+            losses=data.losses,
         )
         stored = None
         if artifact is not None:

@@ -15,6 +15,7 @@ __all__ = [
     "AgeShare",
     "Alert",
     "AlertState",
+    "ConceptReport",
     "Decision",
     "EstimateComparison",
     "FeatureRank",
@@ -314,6 +315,34 @@ class LabelReport(Struct, frozen=True, kw_only=True):
     effective_rows: float | None = None
 
 
+class ConceptReport(Struct, frozen=True, kw_only=True):
+    """What one change detector says after one outcome window, about the losses since it started.
+
+    ``detector`` is its name in the spec with what it looks on, as in ``adwin:loss``. ``statistic`` and ``threshold``
+    are the detector's own; ``e_value`` and ``p_value`` where it has one. ``risk`` is the mean loss or error since
+    ``since_ms``, with [``low``, ``high``] where it gives limits that hold at all times; ``bound`` the risk from
+    which on it counts as drift. ``rows`` are those since the start. ``changed_at_ms``: when the change that it found
+    began, by its estimate; ``fell``: that was one for the better.
+    """
+
+    detector: str
+    state: Literal["ok", "warning", "drift", "insufficient"]
+    rows: int
+    statistic: float | None = None
+    threshold: float | None = None
+    e_value: float | None = None
+    p_value: float | None = None
+    risk: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reference: float | None = None
+    bound: float | None = None
+    since_ms: int | None = None
+    changed_at_ms: int | None = None
+    fell: bool = False
+    sentence: str = ""
+
+
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows).
 
@@ -351,6 +380,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     estimated: list[MetricReport] = field(default_factory=list)
     comparisons: list[EstimateComparison] = field(default_factory=list)
     labels: LabelReport | None = None
+    concept: list[ConceptReport] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -361,7 +391,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     event_id: str
     model_id: str
     model_version: str
-    kind: Literal["drift", "performance", "data_quality"]
+    kind: Literal["drift", "performance", "data_quality", "concept_drift"]
     subject: str
     segment: str
     state: AlertState

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from driftloop.events.messages import (
     Alert,
     AlertState,
+    ConceptReport,
     FeatureReport,
     MetricReport,
     MultivariateReport,
@@ -27,14 +28,14 @@ from driftloop.spec.model import AlertRules, DriftRules
 
 __all__ = ["AlertBook", "AlertEntry", "Signal", "retire_versions", "signals_from_report", "step"]
 
-AlertKind = Literal["drift", "performance", "data_quality"]
+AlertKind = Literal["drift", "performance", "data_quality", "concept_drift"]
 Severity = Literal["warning", "critical"]
 
 #: The lanes that windows of each kind speak about: an alert kind, or ``estimated`` for performance that input windows
 #: estimate ahead of the outcome windows, each with an order of its own.
 _KINDS: dict[WindowKind, tuple[str, ...]] = {
     "input": ("drift", "data_quality", "estimated"),
-    "outcome": ("performance",),
+    "outcome": ("performance", "concept_drift"),
 }
 
 #: The subject of the alert on the share of drifting features.
@@ -124,7 +125,10 @@ def step(
             subject=signal.subject,
             segment=signal.segment,
         )
-        entry, state = _next(entry, signal, rules, window_end_ms)
+        at_once = signal.kind == "concept_drift"
+        entry, state = _next(
+            entry, signal, AlertRules(resolve_after=rules.resolve_after) if at_once else rules, window_end_ms
+        )
         if entry.is_open or any(entry.history):
             entries[key] = entry
         else:
@@ -232,10 +236,12 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
     A rule on an estimate gives a ``performance`` signal on ``<metric>~estimated``.
     Each data-quality check gives a ``data_quality`` signal; one that a report lists only where there is something to
     say gives a good one for every feature that could be judged.
-    An outcome window gives a ``performance`` signal for each rule. Coverage gives none.
+    An outcome window gives a ``performance`` signal for each rule and a ``concept_drift`` signal for each change
+    detector. Coverage gives none.
     """
     if report.kind == "outcome":
-        return [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
+        of_rules = [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
+        return [*of_rules, *(_of_detector(said, report.segment) for said in report.concept)]
     judged_by = rules or DriftRules()
     signals = [_of_metric(metric, report.segment) for metric in report.estimated if metric.decision != "info"]
     for feature in report.features:
@@ -321,6 +327,20 @@ def _of_metric(metric: MetricReport, segment: str) -> Signal:
         threshold=metric.threshold,
         method=metric.metric.split("@")[0].split("#")[0].split("~")[0],
         message=metric.sentence,
+    )
+
+
+def _of_detector(said: ConceptReport, segment: str) -> Signal:
+    return Signal(
+        kind="concept_drift",
+        subject=said.detector,
+        segment=segment,
+        bad=None if said.state == "insufficient" else said.state == "drift",
+        severity="critical",
+        statistic=said.statistic,
+        threshold=said.threshold,
+        method=said.detector.split(":")[0],
+        message=said.sentence,
     )
 
 

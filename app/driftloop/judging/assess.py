@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from driftloop.concept.watch import ConceptState
 from driftloop.drift.judge import judge_inputs
 from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
 from driftloop.events.messages import (
     Alert,
+    ConceptReport,
     EstimateComparison,
     FeatureRank,
     FeatureReport,
@@ -31,6 +33,7 @@ from driftloop.events.messages import (
 )
 from driftloop.events.time import NEVER_MS, duration_text, format_time
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
+from driftloop.judging.concept import judge_concept, with_concept
 from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
 from driftloop.multivariate.judge import judge_rows, with_rows_sentence
 from driftloop.performance.estimated.judge import judge_estimates
@@ -73,6 +76,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     alerts: AlertBook = msgspec.field(default_factory=AlertBook)
     policy: PolicyState = msgspec.field(default_factory=PolicyState)
     trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
+    concept: ConceptState = msgspec.field(default_factory=ConceptState)
     unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
     delays: DelayHistory = msgspec.field(default_factory=DelayHistory)
     estimates: EstimateState = msgspec.field(default_factory=EstimateState)
@@ -129,10 +133,12 @@ def report_of(
     volume: list[QualityReport] | None = None,
     groups: Mapping[str, OutcomeStats] | None = None,
     comparisons: list[EstimateComparison] | None = None,
+    concept: list[ConceptReport] | None = None,
 ) -> tuple[WindowReport, bytes]:
     """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first, and
     data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report;
-    ``groups`` are the version's segments in this window, for the gaps between them."""
+    ``groups`` are the version's segments in this window, for the gaps between them; ``concept`` is what
+    the change detectors said."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     quality: list[QualityReport] = []
@@ -169,7 +175,7 @@ def report_of(
         labels = label_report(part.stats, start_ms=key.start_ms, horizon_ms=spec.label_horizon_ms, watermark_ms=None)
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
         confusion = part.stats.confusion
-        decision, sentence = outcome_sentence(metrics, rows, labeled)
+        decision, sentence = with_concept(*outcome_sentence(metrics, rows, labeled), concept or [])
     stats = part.stats.encode()
     report = WindowReport(
         report_id=report_id_of(key, part.version, part.segment),
@@ -201,6 +207,7 @@ def report_of(
         estimated=estimated,
         comparisons=comparisons or [],
         labels=labels,
+        concept=concept or [],
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -215,6 +222,7 @@ def judge_window(
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
     history, serves, volume = _before(key, parts, state, spec)
+    concept = judge_concept(parts, state.concept, spec, key.start_ms)
     for part in parts:
         trailing: list[OutcomeStats] = []
         groups: dict[str, OutcomeStats] | None = None
@@ -237,6 +245,7 @@ def judge_window(
             volume=volume if part is serves else None,
             groups=groups,
             comparisons=comparisons,
+            concept=concept.get((part.version, part.segment)),
         )
         if key.kind == "input" and not part.segment:
             state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated)

@@ -291,7 +291,7 @@ class Assessor:
         if key.kind == "input":
             estimator = estimator_of(self._specs[key.model_id], profile)
             return InputStats.decode(stats, profile.for_segment(part[1]), estimator)
-        return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile))
+        return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile, part[1]))
 
     def _state(self, model_id: str) -> ModelState:
         state = self._states.get(model_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from driftloop.performance.estimated.estimator import estimator_of
+from driftloop.performance.loss_bins import LossSettings
+from driftloop.performance.losses import loss_reference
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
@@ -63,12 +65,23 @@ class VersionContext:
         return InputStats(self.profile.for_segment(segment), self.estimator)
 
     def new_outcomes(self, segment: str) -> OutcomeStats:
-        return new_outcomes(self.model.spec, self.profile, arrivals=not segment)
+        return new_outcomes(self.model.spec, self.profile, segment)
 
 
-def new_outcomes(spec: ModelSpec, profile: ReferenceProfile, *, arrivals: bool = True) -> OutcomeStats:
+def new_outcomes(spec: ModelSpec, profile: ReferenceProfile, segment: str = "") -> OutcomeStats:
     """Empty outcome statistics of a version; statistics merge only if they were made with the same settings.
 
-    ``arrivals``: with what is said of open windows, which are shown over all rows alone.
+    Those of all rows also keep which labels have come, for open windows, and losses by time, if there is a concept
+    detector to look at them.
     """
-    return OutcomeStats.of_spec(spec, center=profile.label_mean, arrivals=arrivals)
+    losses = None if segment else _loss_settings(spec, profile)
+    return OutcomeStats.of_spec(spec, center=profile.label_mean, arrivals=not segment, losses=losses)
+
+
+def _loss_settings(spec: ModelSpec, profile: ReferenceProfile) -> LossSettings | None:
+    if not spec.concept.detectors or spec.task == "ranking":
+        return None
+    reference = loss_reference(spec.task, profile)
+    if reference is None and spec.task == "regression":
+        return None  # without a reference nobody knows how large an error is
+    return LossSettings(spec.concept.bins, spec.window_ms, 1.0 if reference is None else reference.scale)

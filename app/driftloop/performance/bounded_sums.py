@@ -39,6 +39,16 @@ class BoundedSums:
         for index, (h, part) in enumerate(zip(high, low, strict=True)):
             totals[index] += sign * ((h << _LOW_BITS) + part)
 
+    def add_at(self, indexes: NDArray[np.int64], terms: NDArray[np.float64], sign: int) -> None:
+        """Add (``sign`` 1) or take out again (-1) term i to sum ``indexes[i]``; both of shape (n,)."""
+        units = np.rint(terms * _SCALE).astype(np.int64)
+        high = np.zeros(len(self.totals), np.int64)
+        low = np.zeros(len(self.totals), np.int64)
+        np.add.at(high, indexes, units >> _LOW_BITS)
+        np.add.at(low, indexes, units & _LOW_MASK)
+        for index in np.flatnonzero(high | low).tolist():
+            self.totals[index] += sign * ((int(high[index]) << _LOW_BITS) + int(low[index]))
+
     def merge(self, other: BoundedSums) -> None:
         self.totals = [mine + theirs for mine, theirs in zip(self.totals, other.totals, strict=True)]
 

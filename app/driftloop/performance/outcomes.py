@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
+from driftloop.performance.loss_bins import LossBins, LossSettings
+from driftloop.performance.losses import losses_of
 from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
 from driftloop.performance.multiclass import MulticlassSums
 from driftloop.performance.ranked_lists import RankedListSums
@@ -33,6 +35,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     delays: list[list[int]]
     sums: dict[str, Any]
     arrivals: dict[str, Any] | None = None
+    losses: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Wire)
@@ -47,6 +50,9 @@ class OutcomeStats:
     ``exact_rows`` (scores of up to so many rows are kept as they are) and ``value`` (what each outcome is worth). Only
     statistics with the same settings merge.
 
+    ``losses``: also keep the losses by time of prediction, for concept drift; what is merged with statistics that do
+    not have them, or have them by other settings, has none (None).
+
     >>> stats = OutcomeStats("binary")
     >>> stats.add_predicted(3)
     >>> stats.update(np.array([0.9, 0.2]), np.array([1, 0]), np.array([60_000, 90_000]))
@@ -54,7 +60,7 @@ class OutcomeStats:
     (0.6666666666666666, 1.0)
     """
 
-    __slots__ = ("_delays", "_settings", "_sums", "arrivals", "labeled", "predicted", "task")
+    __slots__ = ("_delays", "_settings", "_sums", "arrivals", "labeled", "losses", "predicted", "task")
 
     def __init__(
         self,
@@ -67,6 +73,7 @@ class OutcomeStats:
         cutoffs: Sequence[int] = (10,),
         value: ValueSpec | None = None,
         window_ms: int = 0,
+        losses: LossSettings | None = None,
     ) -> None:
         self.task: Task = task
         #: Which labels have come, by slot of a window so long; None if the length is not given.
@@ -77,6 +84,8 @@ class OutcomeStats:
         self.predicted = 0
         #: Predictions with a label.
         self.labeled = 0
+        #: Losses by time of prediction, if they are kept.
+        self.losses: LossBins | None = None if losses is None else LossBins(losses)
         self._delays = DelayHistogram()
         self._settings: tuple[Any, ...]
         self._sums: TaskSums
@@ -102,7 +111,9 @@ class OutcomeStats:
             raise ValueError(f"task must be one of {', '.join(TASK_METRICS)}; got {task!r}")
 
     @classmethod
-    def of_spec(cls, spec: ModelSpec, center: float = 0.0, *, arrivals: bool = True) -> OutcomeStats:
+    def of_spec(
+        cls, spec: ModelSpec, center: float = 0.0, *, arrivals: bool = True, losses: LossSettings | None = None
+    ) -> OutcomeStats:
         """Empty statistics of a model; ``center`` is a finite number near the labels of a regression.
 
         ``arrivals``: with what is said of open windows (nothing is for ranked lists)."""
@@ -116,6 +127,7 @@ class OutcomeStats:
             cutoffs=rules.cutoffs,
             value=rules.value,
             window_ms=spec.window_ms if arrivals and spec.task != "ranking" else 0,
+            losses=losses,
         )
 
     def add_predicted(self, rows: int, offsets_ms: NDArray[np.int64] | None = None) -> None:
@@ -138,7 +150,8 @@ class OutcomeStats:
 
         Shapes: binary and regression (n,) all three; multiclass predictions (n, classes) of probabilities and labels as
         class indices; ranking n lists of items and n mappings of relevant items to gains. ``weights`` (n,) are those of
-        a binary task with a value column, NaN where unknown. Delays are label time - prediction time. Raises
+        a binary task with a value column, NaN where unknown. Delays are label time - prediction time;
+        ``offsets_ms`` (n,), the predictions' times after the window's start, are needed for arrivals and losses. Raises
         ``ValueError`` for shapes that do not fit, NaN, infinite numbers, probabilities outside [0, 1] and unknown
         labels; then nothing was counted.
         """
@@ -151,7 +164,7 @@ class OutcomeStats:
             raise ValueError(f"sign must be 1 (add) or -1 (take out again), got {sign!r}")
         if rows == 0:
             return
-        if self.arrivals is not None:
+        if self.arrivals is not None or self.losses is not None:
             offsets_ms = _offsets(offsets_ms, rows)
         sums = self._sums
         if isinstance(sums, RankedListSums):
@@ -165,10 +178,24 @@ class OutcomeStats:
         else:
             sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
-        if self.arrivals is not None and offsets_ms is not None:
-            values = np.asarray(predictions, np.float64)
-            self.arrivals.update(values, np.asarray(labels), np.asarray(delays_ms, np.int64), offsets_ms, sign)
+        if offsets_ms is not None and (self.arrivals is not None or self.losses is not None):
+            self._update_by_time(np.asarray(predictions, np.float64), np.asarray(labels), delays_ms, offsets_ms, sign)
         self.labeled += sign * rows
+
+    def _update_by_time(
+        self,
+        predictions: NDArray[np.float64],
+        labels: NDArray[np.int64] | NDArray[np.float64],
+        delays_ms: NDArray[np.int64],
+        offsets_ms: NDArray[np.int64],
+        sign: int,
+    ) -> None:
+        if self.arrivals is not None:
+            self.arrivals.update(predictions, labels, np.asarray(delays_ms, np.int64), offsets_ms, sign)
+        if self.losses is not None:
+            threshold = float(self._settings[1]) if self.task == "binary" else 0.0
+            errors, losses = losses_of(self.task, predictions, labels, threshold, self.losses.settings.scale)
+            self.losses.update(offsets_ms, errors, losses, sign)
 
     def merge(self, other: OutcomeStats) -> None:
         """Add the rows of another one. Raises ``ValueError`` if it was made with other settings."""
@@ -182,6 +209,10 @@ class OutcomeStats:
             self.arrivals.merge(other.arrivals)
         else:
             self.arrivals = None
+        if self.losses is not None and other.losses is not None and self.losses.settings == other.losses.settings:
+            self.losses.merge(other.losses)
+        else:
+            self.losses = None
         self.predicted += other.predicted
         self.labeled += other.labeled
 
@@ -195,6 +226,7 @@ class OutcomeStats:
         twin._delays = self._delays.copy()
         twin.arrivals = None if self.arrivals is None else self.arrivals.copy()
         twin._sums = self._sums.copy()
+        twin.losses = None if self.losses is None else self.losses.copy()
         return twin
 
     @property
@@ -258,6 +290,7 @@ class OutcomeStats:
                 delays=self._delays.to_wire(),
                 sums=self._sums.to_wire(),
                 arrivals=None if self.arrivals is None else self.arrivals.to_wire(),
+                losses=msgspec.UNSET if self.losses is None else self.losses.to_wire(),
             )
         )
 
@@ -284,11 +317,14 @@ class OutcomeStats:
         stats._delays = DelayHistogram()
         stats._sums = like._sums.copy()
         stats.arrivals = None if like.arrivals is None or wire.arrivals is None else like.arrivals.copy()
+        stats.losses = None
         try:
             stats._delays.load(wire.delays)
             stats._sums.load(wire.sums)
             if stats.arrivals is not None and wire.arrivals is not None:
                 stats.arrivals.load(wire.arrivals)
+            if like.losses is not None and wire.losses is not msgspec.UNSET:
+                stats.losses = LossBins.from_wire(wire.losses, like.losses.settings)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
@@ -303,6 +339,7 @@ class OutcomeStats:
             and self._delays == other._delays
             and self.arrivals == other.arrivals
             and self._sums == other._sums
+            and self.losses == other.losses
         )
 
     __hash__ = None  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from driftloop.events.messages import MetricReport, PolicyDecision, RetrainCommand, WindowReport
 from driftloop.events.time import duration_text, format_time
+from driftloop.policy.since_change import latest_change_ms, training_start
 from driftloop.spec.model import ModelSpec, TriggerSpec
 
 __all__ = ["PolicyState", "decide", "trigger_names"]
@@ -23,10 +24,11 @@ __all__ = ["PolicyState", "decide", "trigger_names"]
 class PolicyState(Struct, frozen=True, kw_only=True):
     """What the policy remembers of a model between windows.
 
-    ``streaks`` has, for each performance and drift trigger, how many windows in a row spoke for it; ``pending`` the
-    reasons of drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held
-    since. Both belong to ``champion_version`` and start anew with another one. ``broken_data`` says what is wrong with
-    the data of the newest input window; empty: nothing.
+    ``streaks`` has, for each trigger but schedules, how many windows in a row spoke for it; ``pending`` the reasons of
+    drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held since.
+    ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it. All of them belong to
+    ``champion_version`` and start anew with another one. ``broken_data`` says what is wrong with the data of the newest
+    input window; empty: nothing.
     """
 
     champion_version: str = ""
@@ -38,6 +40,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     pending: dict[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     broken_data: str = ""
+    changed_at_ms: int | None = None
 
 
 def trigger_names(spec: ModelSpec) -> list[str]:
@@ -75,7 +78,9 @@ def decide(
     if seen_ms is not None and report.window_end_ms <= seen_ms:
         return state, [], None
     if state.champion_version != champion_version:
-        state = msgspec.structs.replace(state, champion_version=champion_version, streaks={}, pending={}, held=())
+        state = msgspec.structs.replace(
+            state, champion_version=champion_version, streaks={}, pending={}, held=(), changed_at_ms=None
+        )
     if state.first_window_start_ms is None:
         state = msgspec.structs.replace(state, first_window_start_ms=report.window_start_ms)
     triggers = dict(zip(trigger_names(spec), spec.policy.triggers, strict=True))
@@ -167,6 +172,11 @@ def _hear_outcomes(
             # A window with too few labels keeps the streak, but is no reason of its own.
             if dropped and streaks[name] >= trigger.consecutive:
                 reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
+        elif trigger.on == "concept":
+            streaks[name] = _concept_streak(streaks.get(name, 0), report)
+            found = [said.sentence for said in report.concept if said.state == "drift"]
+            if found and streaks[name] >= trigger.consecutive:
+                reasons[name] = f"{'; '.join(found)}; for {_windows(streaks[name])} in a row"
         elif trigger.on in ("drift", "estimated_performance"):
             if name in state.pending:
                 reasons[name] = state.pending[name]
@@ -175,7 +185,12 @@ def _hear_outcomes(
             if reason is not None:
                 reasons[name] = reason
     general = _obstacle(spec, state, report.window_end_ms, labeled_rows_since)
-    state = msgspec.structs.replace(state, last_outcome_end_ms=report.window_end_ms, streaks=streaks)
+    state = msgspec.structs.replace(
+        state,
+        last_outcome_end_ms=report.window_end_ms,
+        streaks=streaks,
+        changed_at_ms=latest_change_ms(report, state.changed_at_ms),
+    )
     decisions: list[PolicyDecision] = []
     command: RetrainCommand | None = None
     for name, reason in reasons.items():
@@ -208,6 +223,13 @@ def _of_rules(report: WindowReport) -> list[MetricReport]:
     return [metric for metric in report.metrics if "/" not in metric.metric]
 
 
+def _concept_streak(streak: int, report: WindowReport) -> int:
+    states = {said.state for said in report.concept}
+    if "drift" in states:
+        return streak + 1
+    return 0 if states - {"insufficient"} else streak
+
+
 def _schedule_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int) -> str | None:
     if trigger.every_ms is None:
         raise ValueError("a trigger on schedule needs 'every', for instance every: 30d")
@@ -235,14 +257,15 @@ def _obstacle(spec: ModelSpec, state: PolicyState, now_ms: int, labeled_rows: in
 
 def _command(spec: ModelSpec, state: PolicyState, report: WindowReport, trigger: str, reason: str) -> RetrainCommand:
     identity = msgspec.json.encode((spec.model, trigger, report.window_end_ms))
+    from_ms, why = training_start(spec, report, state.changed_at_ms)
     return RetrainCommand(
         command_id=hashlib.sha256(identity).hexdigest()[:32],
         model_id=spec.model,
         champion_version=state.champion_version,
         trigger=trigger,
-        reason=reason,
+        reason=f"{reason}; {why}" if why else reason,
         window_end_ms=report.window_end_ms,
-        from_ms=report.window_end_ms - spec.training.last_ms,
+        from_ms=from_ms,
         to_ms=report.window_end_ms,
         spec_digest=report.spec_digest,
     )

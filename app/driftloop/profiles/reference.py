@@ -22,7 +22,7 @@ from driftloop.profiles.reference_sample import ReferenceSample
 from driftloop.profiles.segments import segment_rows
 from driftloop.spec.model import ModelSpec
 
-__all__ = ["MetricReference", "ReferenceProfile"]
+__all__ = ["LossReference", "MetricReference", "ReferenceProfile"]
 
 #: A segment has fewer rows, and there may be many.
 MAX_SEGMENT_ANCHORS = 128
@@ -37,12 +37,25 @@ class MetricReference(Struct, frozen=True, kw_only=True):
     rows: int = 0
 
 
+class LossReference(Struct, frozen=True, kw_only=True):
+    """The losses of validation data (:mod:`driftloop.performance.losses`): their mean and sample variance, in [0, 1],
+    and the mean of the errors. ``loss_mean``, ``loss_variance`` None: not known. ``scale``: the absolute error that
+    counts as 1."""
+
+    rows: int
+    error_mean: float
+    loss_mean: float | None = None
+    loss_variance: float | None = None
+    scale: float = 1.0
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     """Distributions of the features (and of :data:`PREDICTION`) and the metrics of one model version.
 
     ``segments`` holds, by segment key (``"origin=JFK"``), the profile of the segment's own rows, so that a segment is
-    compared with itself and not with everybody. ``label_mean`` is the base rate or mean label (0.0 if unknown);
-    [``from_ms``, ``to_ms``) is the event time of the data it was made from.
+    compared with itself and not with everybody. ``losses`` are those of all rows, for concept drift. ``label_mean`` is
+    the base rate or mean label (0.0 if unknown); [``from_ms``, ``to_ms``) is the event time of the data it was made
+    from.
     """
 
     model_id: str
@@ -62,6 +75,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     vocabularies: dict[str, list[str]] = field(default_factory=dict)
     vectors: list[str] = field(default_factory=list)
     estimators: EstimatorTables | None = None
+    losses: LossReference | None = None
 
     @classmethod
     def build(
@@ -76,6 +90,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         to_ms: int = 0,
         importances: Mapping[str, float] | None = None,
         estimators: EstimatorTables | None = None,
+        losses: LossReference | None = None,
     ) -> Self:
         """From columns of all features of the spec, and of :data:`PREDICTION` if it is to be watched.
 
@@ -97,6 +112,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             sample=ReferenceSample.build(spec, columns, whole.rows),
             importances=dict(sorted((importances or {}).items())),
             estimators=estimators,
+            losses=losses,
         )
 
     @classmethod
@@ -188,6 +204,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
                 vocabularies={},
                 vectors=[],
                 estimators=None,
+                losses=None,
             )
         return known
 

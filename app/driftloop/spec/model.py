@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct, field
 
 from driftloop.events.time import parse_duration_ms
+from driftloop.spec.concept import ConceptRules
 
 __all__ = [
     "AlertRules",
@@ -228,10 +229,11 @@ class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
     ``share`` of the judged features drift in ``consecutive`` windows; with ``share_weighted`` at least that share of
-    their importance instead), ``schedule`` (``every`` so long), ``estimated_performance`` (a rule with ``estimated``
-    fires in ``consecutive`` input windows)."""
+    their importance instead), ``concept`` (a concept detector says drift in ``consecutive`` windows), ``schedule``
+    (``every`` so long), ``estimated_performance`` (a rule with ``estimated`` fires in ``consecutive`` input windows).
+    """
 
-    on: Literal["performance", "drift", "schedule", "estimated_performance"]
+    on: Literal["performance", "drift", "concept", "schedule", "estimated_performance"]
     consecutive: PositiveInt = 1
     share: Fraction = 0.3
     share_weighted: Fraction | None = None
@@ -258,12 +260,14 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to train and on what: ``last`` so long before the command's window end; the last ``holdout`` share of the
-    rows, later in time than the rest, is kept for the gates."""
+    rows, later in time than the rest, is kept for the gates. ``since_change``: not before the change that a concept
+    detector has dated, if so many rows are expected since then as ``minimum_rows``."""
 
     estimator: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     last: Duration = "60d"
+    since_change: bool = False
     holdout: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.2
     minimum_rows: PositiveInt = 500
     refit_on_all: bool = True
@@ -311,6 +315,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     drift: DriftRules = field(default_factory=DriftRules)
     performance: PerformanceRules = field(default_factory=PerformanceRules)
     quality: QualityRules = field(default_factory=QualityRules)
+    concept: ConceptRules = field(default_factory=ConceptRules)
     alerts: AlertRules = field(default_factory=AlertRules)
     policy: PolicySpec = field(default_factory=PolicySpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from driftloop.events.time import parse_duration_ms
+from driftloop.spec.concept import concept_problems
 from driftloop.spec.metrics import (
     ESTIMATED_METRICS,
     FAIRNESS_METRICS,
@@ -50,6 +51,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _value,
         _fairness,
         _ranking,
+        _concept,
         _alerts,
         _policy,
         _training,
@@ -297,6 +299,14 @@ def _estimated(spec: ModelSpec, path: KeyPath, rule: PerformanceRule) -> Found:
         yield (*path, "estimated"), "a regression needs performance.estimate: true (a loss model is fitted then)"
 
 
+def _concept(spec: ModelSpec) -> Found:
+    try:
+        window_ms = parse_duration_ms(spec.window)
+    except ValueError:
+        return  # said already
+    yield from concept_problems(spec.concept, window_ms)
+
+
 def _alerts(spec: ModelSpec) -> Found:
     if spec.alerts.open_after > spec.alerts.open_within:
         yield (
@@ -323,6 +333,8 @@ def _trigger(spec: ModelSpec, path: KeyPath, trigger: TriggerSpec) -> Found:
         yield (*path, "on"), "a trigger on estimated_performance needs a rule with estimated: true, and there is none"
     if trigger.on == "performance" and not any(not rule.estimated for rule in spec.performance.rules):
         yield (*path, "on"), "a performance trigger needs a rule under performance.rules, and there is none"
+    if trigger.on == "concept" and not spec.concept.detectors:
+        yield (*path, "on"), "a concept trigger needs a detector under concept.detectors, and there is none"
     if trigger.on == "drift" and trigger.share <= 0.0:
         yield (*path, "share"), "expected a number above 0: with 0 every window would count"
     if trigger.share_weighted is not None and (trigger.on != "drift" or trigger.share_weighted <= 0.0):
@@ -333,6 +345,11 @@ def _trigger(spec: ModelSpec, path: KeyPath, trigger: TriggerSpec) -> Found:
 
 
 def _training(spec: ModelSpec) -> Found:
+    if spec.training.since_change and not spec.concept.detectors:
+        yield (
+            ("training", "since_change"),
+            "only a concept detector dates a change, and there is none under concept.detectors",
+        )
     estimator = spec.training.estimator
     if estimator is not None and not _IMPORT_PATH.fullmatch(estimator):
         yield (

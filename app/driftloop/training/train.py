@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from driftloop.events.messages import GateResult
 from driftloop.performance.estimated.fit import fit_estimators
+from driftloop.performance.losses import reference_losses
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.reference import MetricReference, ReferenceProfile
@@ -97,6 +98,7 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
         to_ms=int(data.predicted_at_ms[-1]) + 1,
         importances=permutation_importances(judged, spec, later.frame, later.labels, seed=seed),
         estimators=fit_estimators(spec, columns_of(spec, data.frame), fresh, data.labels),
+        losses=reference_losses(spec.task, scores, later.labels, spec.performance.decision_threshold),
     )
     return Trained(
         artifact=artifact,
