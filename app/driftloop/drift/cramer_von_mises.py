@@ -24,8 +24,8 @@ def cramer_von_mises(pair: NumericPair) -> Outcome:
     The statistic is exact, to the one division at the end, if all distinct reference values are anchors and no value is
     there twice. Where rows share an anchor or an interval, it is the mean of T over all orders that they may have: that
     varies less than T itself, so that p-values are conservative. (With midranks, which scipy uses, T is inflated by
-    ties if the samples differ in size: two-valued samples of one distribution get p < 1e-8.) Small p-values keep their
-    digits; scipy's end at 1e-10.
+    ties if the samples differ in size: two-valued samples of one distribution get p < 1e-7.) Small p-values keep their
+    digits; scipy's end between 1e-10 and 1e-8.
     """
     n, m = pair.rows, pair.reference_rows
     if n < 2 or m < 2:
