@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from driftloop.drift.pairs import CategoricalPair, NumericPair
 from driftloop.profiles.anchors import MAX_ANCHORS, NumericReference
-from driftloop.profiles.categorical import CategoricalReference, CategoricalSummary
+from driftloop.profiles.categorical import CategoricalReference, CategoricalSummary, CategoricalWire
 from driftloop.profiles.numeric import NumericSummary
 
 __all__ = ["categorical_pair", "counted_pair", "numeric_pair"]
@@ -30,6 +30,14 @@ def categorical_pair(reference: Sequence[str | None], window: Sequence[str | Non
 
 
 def counted_pair(reference: Sequence[int], window: Sequence[int]) -> CategoricalPair:
-    """From counts by category; categories are named by their positions."""
-    names = [f"c{index:05}" for index in range(len(reference))]
-    return categorical_pair(np.repeat(names, reference).tolist(), np.repeat(names, window).tolist())
+    """From counts by category (at most as many as a reference keeps); categories are named by their positions."""
+    counts, other = ({f"c{i:05}": int(n) for i, n in enumerate(side) if n} for side in (reference, window))
+    built = CategoricalReference(categories=counts, rows=sum(counts.values()), missing=0)
+    unseen = {name: rows for name, rows in other.items() if name not in counts}
+    wire = CategoricalWire(
+        missing=0,
+        counts={name: rows for name, rows in other.items() if name in counts},
+        unseen=sum(unseen.values()),
+        unseen_names=unseen,
+    )
+    return CategoricalPair(built, CategoricalSummary.from_wire(wire, built))
