@@ -13,6 +13,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,9 +127,13 @@ def main() -> None:
 
     peers = scipy_numeric(reference, window)
     line("numeric", "(counting)", count_numeric, None)
+
+    def on_numeric(method: Callable[[NumericPair], Any]) -> None:
+        method(NumericPair(numeric_reference, summary))
+
     for name in method_names("numeric"):
         method = numeric_method(name)
-        line("numeric", name, lambda: method(NumericPair(numeric_reference, summary)), peers.get(name))
+        line("numeric", name, partial(on_numeric, method), peers.get(name))
 
     def all_numeric() -> None:
         pair = NumericPair(numeric_reference, summary)
@@ -138,11 +143,14 @@ def main() -> None:
     line("numeric", "(all methods)", all_numeric, None)
     peers = scipy_categorical(old, new)
     line("categorical", "(counting)", lambda: count_categorical(categorical_reference, new_list), None)
+
+    def on_categorical(method: Callable[[CategoricalPair], Any], counted: CategoricalSummary) -> None:
+        method(CategoricalPair(counted.reference, counted))
+
     for name in method_names("categorical"):
         two_valued = name in ("fisher_exact", "z_test")
-        built, counted = (two_reference, two) if two_valued else (categorical_reference, categories)
-        categorical = categorical_method(name)
-        line("categorical", name, lambda: categorical(CategoricalPair(built, counted)), peers.get(name))
+        counted = two if two_valued else categories
+        line("categorical", name, partial(on_categorical, categorical_method(name), counted), peers.get(name))
     Console().print(f"window of {arguments.rows:,} rows, reference of {arguments.reference_rows:,}", table)
     assert set(METHODS) == {*method_names("numeric"), *method_names("categorical")}
 

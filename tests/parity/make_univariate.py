@@ -7,47 +7,57 @@ Inputs are made from seeds and written beside the values, rounded so that JSON h
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
+import os
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandas.core.dtypes.common as pandas_types
 
-warnings.simplefilter("ignore")
-# Evidently 0.7.23 imports a private name of pandas that newer releases have not, and does not need it here.
-if not hasattr(pandas_types, "infer_dtype_from_object"):
-    pandas_types.infer_dtype_from_object = lambda dtype: dtype
+peer = SimpleNamespace()
 
-from evidently.legacy.calculations.stattests.energy_distance import _energy_dist  # noqa: E402
-from evidently.legacy.calculations.stattests.g_stattest import _g_stat_test  # noqa: E402
-from evidently.legacy.calculations.stattests.hellinger_distance import _hellinger_distance  # noqa: E402
-from evidently.legacy.calculations.stattests.jensenshannon import _jensenshannon  # noqa: E402
-from evidently.legacy.calculations.stattests.kl_div import _kl_div  # noqa: E402
-from evidently.legacy.calculations.stattests.psi import _psi  # noqa: E402
-from evidently.legacy.calculations.stattests.tvd_stattest import _total_variation_distance  # noqa: E402
-from evidently.legacy.calculations.stattests.wasserstein_distance_norm import _wasserstein_distance_norm  # noqa: E402
-from evidently.legacy.calculations.stattests.z_stattest import _z_stat_test  # noqa: E402
-from evidently.legacy.core import ColumnType  # noqa: E402
-from nannyml.drift.univariate.methods import FeatureType, MethodFactory  # noqa: E402
-from statsmodels.stats.proportion import proportions_ztest  # noqa: E402
-from statsmodels.stats.weightstats import CompareMeans, DescrStatsW  # noqa: E402
 
-CATEGORICAL, NUMERICAL = ColumnType.Categorical, ColumnType.Numerical
+def load_peers() -> None:
+    """Here and not above: pytest imports every module for its doctests, and its environment has no peers."""
+    warnings.simplefilter("ignore")
+    os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
+    # Evidently 0.7.23 imports a private name of pandas that newer releases have not, and does not need it here.
+    if not hasattr(pandas_types, "infer_dtype_from_object"):
+        pandas_types.infer_dtype_from_object = lambda dtype: dtype
+    stattests = "evidently.legacy.calculations.stattests"
+    for name, module in (
+        ("_energy_dist", "energy_distance"),
+        ("_g_stat_test", "g_stattest"),
+        ("_hellinger_distance", "hellinger_distance"),
+        ("_jensenshannon", "jensenshannon"),
+        ("_kl_div", "kl_div"),
+        ("_psi", "psi"),
+        ("_total_variation_distance", "tvd_stattest"),
+        ("_wasserstein_distance_norm", "wasserstein_distance_norm"),
+        ("_z_stat_test", "z_stattest"),
+    ):
+        setattr(peer, name.removeprefix("_"), getattr(importlib.import_module(f"{stattests}.{module}"), name))
+    column_type = importlib.import_module("evidently.legacy.core").ColumnType
+    peer.categorical, peer.numerical = column_type.Categorical, column_type.Numerical
+    peer.methods = importlib.import_module("nannyml.drift.univariate.methods")
+    peer.chunker = importlib.import_module("nannyml.chunk").DefaultChunker()
+    peer.threshold = importlib.import_module("nannyml.thresholds").ConstantThreshold(upper=0.1)
+    peer.proportions_ztest = importlib.import_module("statsmodels.stats.proportion").proportions_ztest
+    peer.weightstats = importlib.import_module("statsmodels.stats.weightstats")
 
 
 def nannyml(method: str, kind: str, reference: pd.Series, window: pd.Series) -> float:
-    from nannyml.chunk import DefaultChunker
-    from nannyml.thresholds import ConstantThreshold
-
-    made = MethodFactory.create(
+    made = peer.methods.MethodFactory.create(
         key=method,
-        feature_type=FeatureType(kind),
-        chunker=DefaultChunker(),
-        threshold=ConstantThreshold(upper=0.1),
+        feature_type=peer.methods.FeatureType(kind),
+        chunker=peer.chunker,
+        threshold=peer.threshold,
     )
     made._fit(reference)
     return float(made._calculate(window))
@@ -61,11 +71,11 @@ def categorical(seed: int, categories: int, rows: tuple[int, int], unseen: int) 
     window = [*names, *random.choice(names, rows[1] - categories - unseen, p=others), *["new"] * unseen]
     a, b = pd.Series(reference), pd.Series(window)
     values: dict[str, float] = {
-        "evidently psi": _psi(a.copy(), b.copy(), CATEGORICAL, 0.1)[0],
-        "evidently kl_div": _kl_div(a.copy(), b.copy(), CATEGORICAL, 0.1)[0],
-        "evidently jensenshannon": _jensenshannon(a.copy(), b.copy(), CATEGORICAL, 0.1)[0],
-        "evidently hellinger": _hellinger_distance(a.copy(), b.copy(), CATEGORICAL, 0.1)[0],
-        "evidently TVD distance": _total_variation_distance(a.copy(), b.copy()),
+        "evidently psi": peer.psi(a.copy(), b.copy(), peer.categorical, 0.1)[0],
+        "evidently kl_div": peer.kl_div(a.copy(), b.copy(), peer.categorical, 0.1)[0],
+        "evidently jensenshannon": peer.jensenshannon(a.copy(), b.copy(), peer.categorical, 0.1)[0],
+        "evidently hellinger": peer.hellinger_distance(a.copy(), b.copy(), peer.categorical, 0.1)[0],
+        "evidently TVD distance": peer.total_variation_distance(a.copy(), b.copy()),
         "nannyml jensen_shannon": nannyml("jensen_shannon", "categorical", a, b),
         "nannyml hellinger": nannyml("hellinger", "categorical", a, b),
         "nannyml l_infinity": nannyml("l_infinity", "categorical", a, b),
@@ -73,10 +83,10 @@ def categorical(seed: int, categories: int, rows: tuple[int, int], unseen: int) 
     }
     if categories == 2 and not unseen:
         counts = [b.eq("c1").sum(), a.eq("c1").sum()]
-        values["statsmodels proportions_ztest p"] = proportions_ztest(counts, [b.size, a.size])[1]
-        values["evidently z p"] = _z_stat_test(a.copy(), b.copy(), CATEGORICAL, 0.05)[0]
+        values["statsmodels proportions_ztest p"] = peer.proportions_ztest(counts, [b.size, a.size])[1]
+        values["evidently z p"] = peer.z_stat_test(a.copy(), b.copy(), peer.categorical, 0.05)[0]
     if a.size == b.size:
-        values["evidently g_test p"] = _g_stat_test(a.copy(), b.copy(), CATEGORICAL, 0.05)[0]
+        values["evidently g_test p"] = peer.g_stat_test(a.copy(), b.copy(), peer.categorical, 0.05)[0]
     return {"reference": reference, "window": window, "values": {name: float(value) for name, value in values.items()}}
 
 
@@ -85,12 +95,14 @@ def numeric(seed: int, rows: tuple[int, int], shift: float, digits: int) -> dict
     reference = random.normal(5, 2, rows[0]).round(digits)
     window = random.choice(reference, rows[1]) if not shift else (random.normal(5 + shift, 2.5, rows[1])).round(digits)
     a, b = pd.Series(reference), pd.Series(window)
-    interval = CompareMeans(DescrStatsW(window), DescrStatsW(reference)).tconfint_diff(usevar="unequal")
+    interval = peer.weightstats.CompareMeans(*map(peer.weightstats.DescrStatsW, (window, reference))).tconfint_diff(
+        usevar="unequal"
+    )
     values = {
-        "evidently wasserstein": _wasserstein_distance_norm(a.copy(), b.copy(), NUMERICAL, 0.1)[0],
-        "evidently energy": _energy_dist(a.copy(), b.copy(), NUMERICAL, 0.1)[0],
-        "evidently psi": _psi(a.copy(), b.copy(), NUMERICAL, 0.1)[0],
-        "evidently jensenshannon": _jensenshannon(a.copy(), b.copy(), NUMERICAL, 0.1)[0],
+        "evidently wasserstein": peer.wasserstein_distance_norm(a.copy(), b.copy(), peer.numerical, 0.1)[0],
+        "evidently energy": peer.energy_dist(a.copy(), b.copy(), peer.numerical, 0.1)[0],
+        "evidently psi": peer.psi(a.copy(), b.copy(), peer.numerical, 0.1)[0],
+        "evidently jensenshannon": peer.jensenshannon(a.copy(), b.copy(), peer.numerical, 0.1)[0],
         "nannyml wasserstein": nannyml("wasserstein", "continuous", a, b),
         "nannyml kolmogorov_smirnov": nannyml("kolmogorov_smirnov", "continuous", a, b),
         "nannyml jensen_shannon": nannyml("jensen_shannon", "continuous", a, b),
@@ -106,6 +118,7 @@ def numeric(seed: int, rows: tuple[int, int], shift: float, digits: int) -> dict
 
 
 def main() -> None:
+    load_peers()
     cases = {
         "versions": {name: importlib.metadata.version(name) for name in ("evidently", "nannyml", "statsmodels")},
         "categorical": [

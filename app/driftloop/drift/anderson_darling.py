@@ -73,8 +73,8 @@ def _between_anchors(pair: NumericPair) -> float:
     """The terms of the values in open intervals, one each, in closed form.
 
     In pooled order from s = 1/2 to t - 1/2 the expected square of the difference is a quadratic polynomial q(s): of the
-    mean course, plus N**2 times the variance of hypergeometric counts where rows of both sides are there. Divided by the
-    weight (y - u)(v - y), y = rows before + s, it has partial fractions, whose sums are differences of digamma.
+    mean course, plus N**2 times the variance of hypergeometric counts where rows of both sides are there. Divided by
+    the weight (y - u)(v - y), y = rows before + s, it has partial fractions, whose sums are differences of digamma.
     """
     r, c = pair.reference_counts[0::2], pair.counts[0::2]
     filled = (r + c) > 0
@@ -102,7 +102,8 @@ def _between_anchors(pair: NumericPair) -> float:
 
 
 def _reciprocal_sum(start: Floats, terms: Floats) -> Floats:
-    """1 / start + 1 / (start + 1) + ... of so many terms: digamma(start + terms) - digamma(start) without cancelling."""
+    """1 / start + 1 / (start + 1) + ... of so many terms: digamma(start + terms) - digamma(start) without
+    cancelling."""
     end = start + terms
     large = np.log1p(terms / start) + terms / (2 * start * end)
     for power, factor in ((2, 1 / 12), (4, -1 / 120), (6, 1 / 252), (8, -1 / 240)):

@@ -19,7 +19,8 @@ _SMALLEST = 0.003
 
 
 def cramer_von_mises(pair: NumericPair) -> Outcome:
-    """Statistic and asymptotic p-value as ``scipy.stats.cramervonmises_2samp(method="asymptotic")`` has them without ties.
+    """Statistic and asymptotic p-value as ``scipy.stats.cramervonmises_2samp(method="asymptotic")`` has them without
+    ties.
 
     The statistic is exact, to the one division at the end, if all distinct reference values are anchors and no value is
     there twice. Where rows share an anchor or an interval, it is the mean of T over all orders that they may have: that
@@ -41,8 +42,8 @@ def _numerator(pair: NumericPair) -> int:
     of the reference at the same position 0 to r may be before it, each with the same probability.
     """
     n, m = pair.rows, pair.reference_rows
-    # Python's integers where int64 would overflow.
-    kind = np.int64 if 24 * max(n, m) ** 2 * n * m < 2**62 else object
+    # Either sum is at most 16 n m max(n, m): Python's integers where int64 would overflow.
+    kind = np.int64 if 16 * n * m * max(n, m) < 2**62 else object
     r, c = pair.reference_counts.astype(kind), pair.counts.astype(kind)
     before, window_before = pair.reference_before.astype(kind), pair.before.astype(kind)
     of_window = (c * (12 * before * (before + r) + 2 * r * (2 * r + 1))).sum()

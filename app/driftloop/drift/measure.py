@@ -43,7 +43,8 @@ class Rate:
 @dataclass(frozen=True)
 class Measurement:
     """One feature's statistics. ``distances`` is empty and ``p_value`` None where too few values are there to judge its
-    distribution; ``p_value`` is that of the methods that decide (see :func:`_deciding_p_value`); ``missing`` takes infinite values for missing; ``unseen`` is None for numeric features."""
+    distribution; ``p_value`` is that of the methods that decide (see :func:`_deciding_p_value`); ``missing`` takes
+    infinite values for missing; ``unseen`` is None for numeric features."""
 
     feature: str
     kind: str

@@ -4,7 +4,8 @@ Anderson-Darling statistics.
 N. V. Smirnov's formula (1937; J. Durbin, "Distribution theory for tests based on the sample distribution function",
 SIAM 1973, section 4.3), with m_k = 1 / c_k in ascending order:
 
-    P(sum > x) = 1/pi sum_j (-1)**(j+1) integral from m_{2j-1} to m_{2j} of exp(-x y / 2) / (y sqrt|prod_k (1 - y/m_k)|) dy
+    P(sum > x) = 1/pi sum_j (-1)**(j+1) integral from m_{2j-1} to m_{2j} of f(y) dy,
+    f(y) = exp(-x y / 2) / (y sqrt|prod_k (1 - y / m_k)|)
 
 It adds small terms only, so small probabilities keep their digits. The inverse square roots at both ends of each
 integral are the weight of Gauss-Chebyshev quadrature.
@@ -56,8 +57,8 @@ def anderson_darling_tail(x: float) -> float:
 
 @cache
 def _cramer_von_mises_rule() -> _Rule:
-    k = np.arange(1, 2 * _INTERVALS + 1)
-    nodes, halves = _chebyshev((k * math.pi) ** 2)
+    k: Floats = np.arange(1.0, 2 * _INTERVALS + 1)
+    nodes, halves = _chebyshev(np.square(k * math.pi))
     # prod (1 - y / (k pi)**2) = sin(sqrt y) / sqrt y
     root = np.sqrt(nodes)
     return _rule(nodes, halves, np.abs(np.sin(root)) / root)
@@ -65,7 +66,7 @@ def _cramer_von_mises_rule() -> _Rule:
 
 @cache
 def _anderson_darling_rule() -> _Rule:
-    k = np.arange(1.0, 2 * _INTERVALS + 1)
+    k: Floats = np.arange(1.0, 2 * _INTERVALS + 1)
     nodes, halves = _chebyshev(k * (k + 1))
     # prod (1 - y / (k (k + 1))) = -cos(pi/2 sqrt(1 + 4y)) / (pi y)
     return _rule(nodes, halves, np.abs(np.cos(math.pi / 2 * np.sqrt(1 + 4 * nodes))) / (math.pi * nodes))
@@ -74,8 +75,8 @@ def _anderson_darling_rule() -> _Rule:
 def quadratic_form_tail(x: float, coefficients: Floats) -> float:
     """P(sum_k c_k Z_k**2 > x) for positive coefficients, shape (k,).
 
-    To about six digits for distinct coefficients. Of more than 32 coefficients the smaller ones are taken at their mean,
-    which changes hardly anything where they are small.
+    To about six digits for distinct coefficients. Of more than 32 coefficients the smaller ones are taken at their
+    mean, which changes hardly anything where they are small.
     """
     c = np.sort(coefficients)[::-1]
     c = c[c > _NEGLIGIBLE * c[:1].sum()]  # what is left of zeros by rounding

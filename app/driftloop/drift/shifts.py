@@ -65,18 +65,18 @@ def _quantile_shift(pair: NumericPair, level: float) -> Outcome:
 
     The interval is made of order statistics and assumes nothing of the distribution: both quantiles are inside their
     binomial intervals of 97.5 % (H. A. David, H. N. Nagaraja, "Order statistics", 3rd edition, section 7.1), so their
-    difference is within those intervals' differences with at least 95 %. A bound that falls between two anchors is moved
-    outward to the anchor. Too few rows for a bound on one side leave it open (None).
+    difference is within those intervals' differences with at least 95 %. A bound that falls between two anchors is
+    moved outward to the anchor. Too few rows for a bound on one side leave it open (None).
     """
     reference, window = pair.reference, pair.window
     std = reference.std
     own = _Ranks(reference, pair.counts, window.offsets, window.minimum, window.maximum)
-    theirs = _Ranks(
-        reference, pair.reference_counts, reference.offset_array, reference.minimum, reference.maximum
-    )
+    theirs = _Ranks(reference, pair.reference_counts, reference.offset_array, reference.minimum, reference.maximum)
     quantile, reference_quantile = own.quantile(level), theirs.quantile(level)
     if not std:
-        return _off_constant(pair, 0.0 if quantile == reference_quantile else math.copysign(1.0, quantile - reference_quantile))
+        return _off_constant(
+            pair, 0.0 if quantile == reference_quantile else math.copysign(1.0, quantile - reference_quantile)
+        )
     shift = _in_deviations(quantile, reference_quantile, std)
     low, high = own.interval(level)
     reference_low, reference_high = theirs.interval(level)

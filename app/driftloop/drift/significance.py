@@ -167,9 +167,9 @@ def chi_square_of_table(pooled: PooledTable) -> ChiSquare:
 def g_of_table(pooled: PooledTable) -> ChiSquare:
     """The likelihood-ratio test on a pooled table: G = 2 sum O ln(O / E).
 
-    The statistic is ``scipy.stats.chi2_contingency(correction=False, lambda_="log-likelihood")``. The p-value is that of
-    G divided by Williams' q, since plain G alarms too often in small tables: D. A. Williams, "Improved likelihood ratio
-    tests for complete contingency tables", Biometrika 63(1), 1976.
+    The statistic is ``scipy.stats.chi2_contingency(correction=False, lambda_="log-likelihood")``. The p-value is that
+    of G divided by Williams' q, since plain G alarms too often in small tables: D. A. Williams, "Improved likelihood
+    ratio tests for complete contingency tables", Biometrika 63(1), 1976.
     """
     table, rare = pooled
     if table.shape[1] < 2:

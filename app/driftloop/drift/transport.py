@@ -33,12 +33,12 @@ def energy_raw(pair: NumericPair) -> Outcome:
 
     L. Baringhaus, C. Franz, "On a new multivariate two-sample test", Journal of Multivariate Analysis 88(1), 2004.
 
-    Between two anchors the difference of the distribution functions has known values at both ends and a known mean. With
-    at most one value there it is known everywhere and its square is exact; with more the square's mean is that of evenly
-    spread values. The error of the integral is at most the sum over the intervals of width (c / n + r / m)**2 / 4, c and
-    r being the rows in it. Outside the anchors one value is exact; of c values with the sum S of distances to the anchor
-    the integral is between S / n**2 and c S / n**2, and the estimate takes their spread from their mean distance or, if
-    it is smaller, from the window's standard deviation.
+    Between two anchors the difference of the distribution functions has known values at both ends and a known mean.
+    With at most one value there it is known everywhere and its square is exact; with more the square's mean is that of
+    evenly spread values. The error of the integral is at most the sum over the intervals of width (c / n + r / m)**2 /
+    4, c and r being the rows in it. Outside the anchors one value is exact; of c values with the sum S of distances to
+    the anchor the integral is between S / n**2 and c S / n**2, and the estimate takes their spread from their mean
+    distance or, if it is smaller, from the window's standard deviation.
     """
     return Outcome(_energy(pair))
 
@@ -80,5 +80,3 @@ def _tail(distances: float, values: int, rows: int, deviation: float | None) -> 
     difference = mean if deviation is None else min(mean, _NORMAL_MEAN_DIFFERENCE * deviation / 4)
     shared = max(mean - difference * (values - 1) / (2 * values), mean / values)
     return shared * (values / rows) ** 2
-
-

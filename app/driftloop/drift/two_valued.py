@@ -98,8 +98,8 @@ def _normal(table: tuple[int, int, int, int]) -> float:
 
 
 def _outcome(table: tuple[int, int, int, int], p_value: float) -> Outcome:
-    """With Newcombe's interval, which holds near 0 and 1 as well: R. G. Newcombe, "Interval estimation for the difference
-    between independent proportions", Statistics in Medicine 17(8), 1998, method 10."""
+    """With Newcombe's interval, which holds near 0 and 1 as well: R. G. Newcombe, "Interval estimation for the
+    difference between independent proportions", Statistics in Medicine 17(8), 1998, method 10."""
     hits, rows, reference_hits, reference_rows = table
     own, theirs = hits / rows, reference_hits / reference_rows
     own_low, own_high = _wilson(own, rows)

@@ -1,8 +1,8 @@
 """The catalogue of drift methods: what a spec may name, for which features, and what its number means.
 
 One row for each method; what else there is of it (the names that a spec accepts, the checks of thresholds, the
-functions that :mod:`driftloop.drift.measure` calls, the table in docs/methods.md) follows from here. To add a method, write its
-function and its row. Every statistic is made so that larger means more drift.
+functions that :mod:`driftloop.drift.measure` calls, the table in docs/methods.md) follows from here. To add a method,
+write its function and its row. Every statistic is made so that larger means more drift.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class MethodEntry:
     does not fit that kind of feature; the function takes the pair of reference and window of its kind and gives an
     ``Outcome``. A ``test`` is judged by its own p-value, a distance by that of the companion test (two-sample KS,
     two-sample chi-square). ``largest`` is the largest value that the statistic can take, None if there is no bound.
-    ``default_threshold`` is an effect that is worth an alert in most uses; None where the statistic grows with the rows,
-    so that no one number fits. ``unit`` says in words what the statistic is measured in.
+    ``default_threshold`` is an effect that is worth an alert in most uses; None where the statistic grows with the
+    rows, so that no one number fits. ``unit`` says in words what the statistic is measured in.
     """
 
     name: str
