@@ -23,6 +23,7 @@ __all__ = [
     "ks_statistic",
     "psi",
     "scaled_wasserstein",
+    "smoothed_shares",
     "wasserstein",
 ]
 
@@ -107,6 +108,15 @@ def psi(reference: Counts, current: Counts) -> float | None:
     the two samples pooled: m = (r + c) / (R + C), p = (r + m B/2) / (R + B/2), q = (c + m B/2) / (C + B/2). Pseudo-rows
     spread evenly instead would make two samples of one distribution and different size look different.
     """
+    shares = smoothed_shares(reference, current)
+    if shares is None:
+        return None
+    p, q = shares
+    return max(float(((q - p) * np.log(q / p)).sum()), 0.0)
+
+
+def smoothed_shares(reference: Counts, current: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Shares of both, all positive, by bin that is not empty on both sides: see :func:`psi`."""
     reference_rows, rows = int(reference.sum()), int(current.sum())
     if not reference_rows or not rows:
         return None
@@ -114,9 +124,7 @@ def psi(reference: Counts, current: Counts) -> float | None:
     r, c = reference[filled], current[filled]
     pseudo = r.size / 2
     added = (r + c) * (pseudo / (reference_rows + rows))
-    p = (r + added) / (reference_rows + pseudo)
-    q = (c + added) / (rows + pseudo)
-    return max(float(((q - p) * np.log(q / p)).sum()), 0.0)
+    return (r + added) / (reference_rows + pseudo), (c + added) / (rows + pseudo)
 
 
 def jensen_shannon(reference: Counts, current: Counts) -> float | None:

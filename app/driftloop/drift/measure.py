@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from msgspec import structs
-from numpy.typing import NDArray
-
-from driftloop.drift.distances import (
-    category_counts,
-    decile_counts,
-    jensen_shannon,
-    ks_statistic,
-    psi,
-    scaled_wasserstein,
-)
-from driftloop.drift.significance import chi_square_test, fisher_greater, ks_p_value
+from driftloop.drift.methods import categorical_method, numeric_method
+from driftloop.drift.pairs import CategoricalPair, NumericPair, Outcome
+from driftloop.drift.significance import fisher_greater
 from driftloop.events.messages import MethodResult
 from driftloop.profiles.anchors import NumericReference
 from driftloop.profiles.categorical import CategoricalReference, CategoricalSummary
 from driftloop.profiles.numeric import NumericSummary
-from driftloop.spec.model import DriftRules
+from driftloop.spec.methods import METHODS
+from driftloop.spec.model import DriftMethod, DriftRules
 
 __all__ = ["Measurement", "Rate", "measure_feature"]
 
@@ -52,7 +43,8 @@ class Rate:
 @dataclass(frozen=True)
 class Measurement:
     """One feature's statistics. ``distances`` is empty and ``p_value`` None where too few values are there to judge its
-    distribution; ``missing`` takes infinite values for missing; ``unseen`` is None for numeric features."""
+    distribution; ``p_value`` is that of the methods that decide (see :func:`_deciding_p_value`); ``missing`` takes
+    infinite values for missing; ``unseen`` is None for numeric features."""
 
     feature: str
     kind: str
@@ -88,18 +80,10 @@ def _numeric(
     missing = summary.missing + summary.infinite
     distances: list[MethodResult] = []
     p_value: float | None = None
-    ks = ks_statistic(reference, summary)
-    if ks is not None and rows >= minimum_rows:
-        p_value = ks_p_value(ks, reference.rows, rows)
-        bins = decile_counts(reference, summary)
-        for method in rules.numeric:
-            if method.method == "ks":
-                statistic: float | None = ks
-            elif method.method == "wasserstein":
-                statistic = scaled_wasserstein(reference, summary)
-            else:
-                statistic = _binned(method.method, *bins)
-            distances.append(_result(method.method, statistic, method.threshold, p_value))
+    if reference.rows and rows and rows >= minimum_rows:
+        pair = NumericPair(reference, summary)
+        distances = [_result(m, numeric_method(m.method)(pair), pair.companion_p_value) for m in rules.numeric]
+        p_value = _deciding_p_value(distances, pair.companion_p_value)
     return Measurement(
         feature=feature,
         kind="numeric",
@@ -120,13 +104,10 @@ def _categorical(
     rows = summary.rows
     distances: list[MethodResult] = []
     p_value: float | None = None
-    table = category_counts(reference, summary)
-    test = chi_square_test(*table) if rows >= minimum_rows else None
-    if test is not None:
-        p_value = test.p_value
-        for method in rules.categorical:
-            statistic = test.statistic if method.method == "chi_square" else _binned(method.method, *table)
-            distances.append(_result(method.method, statistic, method.threshold, p_value))
+    if reference.rows and rows and rows >= minimum_rows:
+        pair = CategoricalPair(reference, summary)
+        distances = [_result(m, categorical_method(m.method)(pair), pair.companion_p_value) for m in rules.categorical]
+        p_value = _deciding_p_value(distances, pair.companion_p_value)
     return Measurement(
         feature=feature,
         kind="categorical",
@@ -139,16 +120,32 @@ def _categorical(
     )
 
 
-def _binned(method: str, reference: NDArray[np.int64], current: NDArray[np.int64]) -> float | None:
-    if method == "psi":
-        return psi(reference, current)
-    if method == "jensen_shannon":
-        return jensen_shannon(reference, current)
-    raise ValueError(f"drift method {method!r} does not fit this kind of feature; psi and jensen_shannon fit both")
+def _result(method: DriftMethod, outcome: Outcome, companion_p_value: float) -> MethodResult:
+    statistic, threshold = outcome.statistic, method.threshold
+    return MethodResult(
+        method=method.method,
+        statistic=statistic,
+        threshold=threshold,
+        p_value=outcome.p_value if METHODS[method.method].test else companion_p_value,
+        exceeded=statistic is not None and threshold is not None and statistic >= threshold,
+        low=outcome.low,
+        high=outcome.high,
+        change=outcome.change,
+    )
 
 
-def _result(method: str, statistic: float | None, threshold: float | None, p_value: float) -> MethodResult:
-    result = MethodResult(method=method, statistic=statistic, threshold=threshold, p_value=p_value)
-    if statistic is None or threshold is None:
-        return result
-    return structs.replace(result, exceeded=statistic >= threshold)
+def _deciding_p_value(results: list[MethodResult], companion_p_value: float) -> float:
+    """One p-value for the feature: the smallest of the methods that exceed their threshold, multiplied by the number of
+    different tests that decide (Bonferroni), so that listing more tests does not raise the rate of false alarms.
+
+    All distances share the companion test, so with distances alone it is the companion's p-value as it is. If nothing
+    exceeds its threshold, the smallest of all that decide; if no method has a threshold, the companion's.
+    """
+    deciding = [result for result in results if result.threshold is not None and result.p_value is not None]
+    if not deciding:
+        return companion_p_value
+    sources = {result.method if METHODS[result.method].test else "" for result in deciding}
+    if "" in sources:  # the companion is itself among the methods
+        sources -= {"ks", "chi_square"}
+    p_values = [result.p_value for result in deciding if result.exceeded] or [result.p_value for result in deciding]
+    return min(min(p_value for p_value in p_values if p_value is not None) * len(sources), 1.0)

@@ -7,9 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, gammaln, kolmogorov, logsumexp, smirnov
+from scipy.special import chdtrc, gammaln, kolmogorov, logsumexp, rel_entr, smirnov
 
-__all__ = ["ChiSquare", "chi_square_test", "fisher_greater", "ks_p_value"]
+__all__ = [
+    "ChiSquare",
+    "PooledTable",
+    "chi_square_of_table",
+    "chi_square_test",
+    "fisher_greater",
+    "g_of_table",
+    "ks_p_value",
+    "pool_rare_categories",
+]
 
 # Up to so many rows on both sides together the null distribution of the KS statistic is computed exactly.
 _EXACT_KS_ROWS = 1_000
@@ -101,25 +110,75 @@ def chi_square_test(reference: NDArray[np.int64], current: NDArray[np.int64]) ->
     reference_rows, rows = int(reference.sum()), int(current.sum())
     if not reference_rows or not rows:
         return None
+    return chi_square_of_table(pool_rare_categories(reference, current))
+
+
+class PooledTable(NamedTuple):
+    """Counts of shape (2, k) of reference and window, and how many categories were pooled into the first column."""
+
+    table: NDArray[np.float64]
+    pooled: int
+
+    @property
+    def expected(self) -> NDArray[np.float64]:
+        """What the table would hold if both rows had the same shares."""
+        rows = self.table.sum(axis=1)
+        return np.outer(rows, self.table.sum(axis=0) / rows.sum())
+
+
+def pool_rare_categories(
+    reference: NDArray[np.int64], current: NDArray[np.int64], *, pool_last: bool = False
+) -> PooledTable:
+    """Both counts, of shape (k,), as a table without empty columns; categories that expect fewer than 5 rows on either
+    side are pooled, rarest first, until the pool expects 5.
+
+    ``pool_last``: the last one belongs to the pool however many rows it has. It is for categories that the reference
+    has not: chosen because the reference has none of them, they would look like drift without any.
+    """
+    reference_rows, rows = int(reference.sum()), int(current.sum())
     table = np.vstack([reference, current]).astype(np.float64)
-    table = table[:, table.sum(axis=0) > 0]
     smaller_share = min(reference_rows, rows) / (reference_rows + rows)
-    order = np.argsort(table.sum(axis=0), kind="stable")
-    table = table[:, order]
     expected = table.sum(axis=0) * smaller_share
-    rare = int(np.count_nonzero(expected < _EXPECTED))
+    always = np.zeros(expected.size, dtype=bool)
+    always[-1] = pool_last
+    order = np.lexsort((expected, ~always))
+    order = order[expected[order] > 0]
+    table, expected = table[:, order], expected[order]
+    rare = int(np.count_nonzero((expected < _EXPECTED) | always[order]))
     if rare:
         # The rare ones together may still be rare: then the next category joins them.
         while rare < expected.size and expected[:rare].sum() < _EXPECTED:
             rare += 1
         table = np.column_stack([table[:, :rare].sum(axis=1), table[:, rare:]])
+    return PooledTable(table, rare)
+
+
+def chi_square_of_table(pooled: PooledTable) -> ChiSquare:
+    """Pearson's test on a pooled table."""
+    table, rare = pooled
     if table.shape[1] < 2:
         return ChiSquare(0.0, 0, 1.0, rare)
-    totals = table.sum(axis=0) / (reference_rows + rows)
-    expected_table = np.outer([reference_rows, rows], totals)
-    statistic = float(((table - expected_table) ** 2 / expected_table).sum())
+    expected = pooled.expected
+    statistic = float(((table - expected) ** 2 / expected).sum())
     degrees = table.shape[1] - 1
     return ChiSquare(statistic, degrees, _probability(float(chdtrc(degrees, statistic))), rare)
+
+
+def g_of_table(pooled: PooledTable) -> ChiSquare:
+    """The likelihood-ratio test on a pooled table: G = 2 sum O ln(O / E).
+
+    The statistic is ``scipy.stats.chi2_contingency(correction=False, lambda_="log-likelihood")``. The p-value is that
+    of G divided by Williams' q, since plain G alarms too often in small tables: D. A. Williams, "Improved likelihood
+    ratio tests for complete contingency tables", Biometrika 63(1), 1976.
+    """
+    table, rare = pooled
+    if table.shape[1] < 2:
+        return ChiSquare(0.0, 0, 1.0, rare)
+    statistic = max(2 * float(rel_entr(table, pooled.expected).sum()), 0.0)
+    degrees = table.shape[1] - 1
+    rows, columns, total = table.sum(axis=1), table.sum(axis=0), table.sum()
+    q = 1 + (float((total / rows).sum()) - 1) * (float((total / columns).sum()) - 1) / (6 * total * degrees)
+    return ChiSquare(statistic, degrees, _probability(float(chdtrc(degrees, statistic / q))), rare)
 
 
 def fisher_greater(hits: int, rows: int, reference_hits: int, reference_rows: int) -> float:

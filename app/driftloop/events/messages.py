@@ -166,13 +166,18 @@ PartialMessage = WindowPartial | SourceProgress
 
 
 class MethodResult(Struct, frozen=True, kw_only=True):
-    """One statistic of one feature. ``p_value`` is the companion test's, before correction for many features."""
+    """One statistic of one feature. ``p_value`` is the method's own if it is a test, else the companion test's, before
+    correction for many features. ``low`` and ``high`` are a 95 % interval of the statistic, None where there is none or
+    no bound on that side. ``change`` is the signed change whose size the statistic is, for methods that have one."""
 
     method: str
     statistic: float | None
     threshold: float | None
     p_value: float | None = None
     exceeded: bool = False
+    low: float | None = None
+    high: float | None = None
+    change: float | None = None
 
 
 class FeatureReport(Struct, frozen=True, kw_only=True):

@@ -6,12 +6,13 @@ Durations are texts in YAML (``"36h"``); the ``*_ms`` properties give them in mi
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import ConceptRules
+from driftloop.spec.methods import METHODS
 
 __all__ = [
     "AlertRules",
@@ -40,8 +41,11 @@ Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Duration = Annotated[str, Meta(min_length=2)]
 
-NumericMethodName = Literal["ks", "psi", "jensen_shannon", "wasserstein"]
-CategoricalMethodName = Literal["chi_square", "psi", "jensen_shannon"]
+# The names are those of the catalogue, so type checkers take them for texts; decoding checks them.
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    MethodName = Literal[tuple(METHODS)]
 FairnessMetric = Literal[
     "demographic_parity_difference",
     "demographic_parity_ratio",
@@ -75,7 +79,7 @@ class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class DriftMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A statistic and the effect size from which on it counts. ``threshold`` null: reported, never decides."""
 
-    method: Literal["ks", "psi", "jensen_shannon", "wasserstein", "chi_square"]
+    method: MethodName
     threshold: float | None = None
 
 
@@ -128,8 +132,8 @@ class MultivariateRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How features are judged. A feature drifts if a method's threshold is exceeded *and* the companion test
-    (two-sample KS for numeric, two-sample chi-square for categorical), corrected over the window's features, is
+    """How features are judged. A feature drifts if a method's threshold is exceeded *and* its p-value (a test's
+    own; for distances that of two-sample KS or two-sample chi-square), corrected over the window's features, is
     significant. ``missing`` and ``unseen`` bound the change of the missing rate and the rate of unseen categories."""
 
     significance: Fraction = 0.001

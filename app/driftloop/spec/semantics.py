@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import concept_problems
+from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import (
     ESTIMATED_METRICS,
     FAIRNESS_METRICS,
@@ -16,14 +17,7 @@ from driftloop.spec.metrics import (
     known_metrics,
     metric_parameter,
 )
-from driftloop.spec.model import (
-    CategoricalMethodName,
-    DriftMethod,
-    ModelSpec,
-    NumericMethodName,
-    PerformanceRule,
-    TriggerSpec,
-)
+from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule, TriggerSpec
 from driftloop.spec.multivariate import multivariate_problems
 from driftloop.spec.problems import KeyPath, did_you_mean
 
@@ -31,8 +25,6 @@ __all__ = ["semantic_problems"]
 
 Found = Iterator[tuple[KeyPath, str]]
 
-#: The largest value that the statistic can take, where there is one: a threshold above it would never decide.
-_LARGEST_STATISTIC = {"ks": 1.0, "jensen_shannon": 1.0}
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 
 
@@ -156,13 +148,12 @@ def _segments(spec: ModelSpec) -> Found:
 def _drift(spec: ModelSpec) -> Found:
     if not 0.0 < spec.drift.significance < 1.0:
         yield ("drift", "significance"), f"expected a number between 0 and 1, got {spec.drift.significance:g}"
-    yield from _methods(("drift", "numeric"), "numeric", spec.drift.numeric, get_args(NumericMethodName))
-    yield from _methods(
-        ("drift", "categorical"), "categorical", spec.drift.categorical, get_args(CategoricalMethodName)
-    )
+    yield from _methods(("drift", "numeric"), "numeric", spec.drift.numeric)
+    yield from _methods(("drift", "categorical"), "categorical", spec.drift.categorical)
 
 
-def _methods(path: KeyPath, kind: str, methods: list[DriftMethod], allowed: tuple[str, ...]) -> Found:
+def _methods(path: KeyPath, kind: str, methods: list[DriftMethod]) -> Found:
+    allowed = method_names(kind)
     for index, item in enumerate(methods):
         if item.method not in allowed:
             yield (
@@ -171,7 +162,7 @@ def _methods(path: KeyPath, kind: str, methods: list[DriftMethod], allowed: tupl
             )
         if item.threshold is None:
             continue
-        largest = _LARGEST_STATISTIC.get(item.method)
+        largest = METHODS[item.method].largest
         if item.threshold <= 0.0:
             yield (*path, index, "threshold"), f"expected a number above 0 (or null), got {item.threshold:g}"
         elif largest is not None and item.threshold > largest:
