@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"events"},
     "observability": {"events"},
     "training": {
-        "events", "spec", "profiles", "performance", "registry", "kafka", "observability", "settings",
+        "events", "spec", "profiles", "drift", "performance", "registry", "kafka", "observability", "settings",
     },
     "streaming": CORE | {"registry", "kafka", "observability", "settings"},
     "replay": CORE | {"kafka", "registry", "settings", "streaming"},

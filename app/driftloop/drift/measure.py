@@ -22,6 +22,7 @@ from driftloop.profiles.anchors import NumericReference
 from driftloop.profiles.categorical import CategoricalReference, CategoricalSummary
 from driftloop.profiles.numeric import NumericSummary
 from driftloop.spec.model import DriftRules
+from driftloop.spec.thresholds import Threshold, ThresholdRule
 
 __all__ = ["Measurement", "Rate", "measure_feature"]
 
@@ -147,8 +148,10 @@ def _binned(method: str, reference: NDArray[np.int64], current: NDArray[np.int64
     raise ValueError(f"drift method {method!r} does not fit this kind of feature; psi and jensen_shannon fit both")
 
 
-def _result(method: str, statistic: float | None, threshold: float | None, p_value: float) -> MethodResult:
-    result = MethodResult(method=method, statistic=statistic, threshold=threshold, p_value=p_value)
-    if statistic is None or threshold is None:
+def _result(method: str, statistic: float | None, threshold: Threshold, p_value: float) -> MethodResult:
+    # A threshold that is a rule becomes a number in drift/thresholds.py.
+    constant = None if isinstance(threshold, ThresholdRule) else threshold
+    result = MethodResult(method=method, statistic=statistic, threshold=constant, p_value=p_value)
+    if statistic is None or constant is None:
         return result
-    return structs.replace(result, exceeded=statistic >= threshold)
+    return structs.replace(result, exceeded=statistic >= constant)

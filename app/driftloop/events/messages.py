@@ -26,7 +26,9 @@ __all__ = [
     "PartialMessage",
     "PolicyDecision",
     "Prediction",
+    "ReferenceVerdict",
     "RetrainCommand",
+    "Severity",
     "SourceProgress",
     "SourceRange",
     "WindowKind",
@@ -154,17 +156,37 @@ PartialMessage = WindowPartial | SourceProgress
 
 
 class MethodResult(Struct, frozen=True, kw_only=True):
-    """One statistic of one feature. ``p_value`` is the companion test's, before correction for many features."""
+    """One statistic of one feature. ``p_value`` is the companion test's, before correction for many features.
+
+    ``severity`` is there if, and only if, this result makes the feature drift: the threshold is exceeded and the
+    corrected p-value is significant. ``critical`` is the value from which on it is critical; ``basis`` says how a
+    threshold was found that is no constant.
+    """
 
     method: str
     statistic: float | None
     threshold: float | None
     p_value: float | None = None
     exceeded: bool = False
+    critical: float | None = None
+    basis: str = ""
+    severity: Severity | None = None
+
+
+class ReferenceVerdict(Struct, frozen=True, kw_only=True):
+    """What another reference than the deciding one says of a feature; it is reported and decides nothing."""
+
+    reference: str
+    reference_rows: int
+    decision: Decision
+    sentence: str
+    results: list[MethodResult] = field(default_factory=list)
+    adjusted_p_value: float | None = None
+    reference_mean: float | None = None
 
 
 class FeatureReport(Struct, frozen=True, kw_only=True):
-    """One feature in one window against the reference: every statistic and the one decision."""
+    """One feature in one window against the reference that decides: every statistic and the one decision."""
 
     feature: str
     kind: str
@@ -178,6 +200,8 @@ class FeatureReport(Struct, frozen=True, kw_only=True):
     unseen: int = 0
     mean: float | None = None
     reference_mean: float | None = None
+    reference: str = "training"
+    others: list[ReferenceVerdict] = field(default_factory=list)
 
 
 class MetricReport(Struct, frozen=True, kw_only=True):
@@ -192,10 +216,15 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     decision: Decision = "info"
     sentence: str = ""
+    severity: Severity | None = None
 
 
 class WindowReport(Struct, frozen=True, kw_only=True):
-    """The merged and judged window of one model version and segment (``""``: all rows)."""
+    """The merged and judged window of one model version and segment (``""``: all rows).
+
+    ``sliding`` is the length of a sliding window as the spec has it (``"7d"``; ``""``: a window of its own), ``panes``
+    the number of windows with rows that it was merged from.
+    """
 
     report_id: str
     model_id: str
@@ -219,6 +248,8 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
     spec_digest: str = ""
     content_digest: str = ""
+    sliding: str = ""
+    panes: int = 0
     schema_version: int = SCHEMA_VERSION
 
 
@@ -242,6 +273,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     threshold: float | None
     message: str
     method: str = ""
+    sliding: str = ""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -40,6 +40,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     threshold: float | None
     method: str
     message: str
+    sliding: str = ""
 
 
 class AlertEntry(Struct, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ class AlertEntry(Struct, frozen=True, kw_only=True):
     severity: Severity = "warning"
     threshold: float | None = None
     method: str = ""
+    sliding: str = ""
 
 
 class AlertBook(Struct, frozen=True):
@@ -97,19 +99,20 @@ def step(
     judged_until_ms = dict(book.judged_until_ms)
     alerts: list[Alert] = []
     for signal in signals:
-        lane = _key(model_version, signal.kind, signal.segment)
+        lane = _key(model_version, signal.kind, signal.segment, *_of_sliding(signal))
         if window_end_ms <= book.judged_until_ms.get(lane, window_end_ms - 1):
             continue
         judged_until_ms[lane] = window_end_ms
         if signal.bad is None:
             continue
-        key = _key(model_version, signal.kind, signal.segment, signal.subject)
+        key = _key(model_version, signal.kind, signal.segment, signal.subject, *_of_sliding(signal))
         entry = entries.get(key) or AlertEntry(
             model_id=model_id,
             model_version=model_version,
             kind=signal.kind,
             subject=signal.subject,
             segment=signal.segment,
+            sliding=signal.sliding,
         )
         entry, state = _next(entry, signal, rules, window_end_ms)
         if entry.is_open or any(entry.history):
@@ -137,7 +140,13 @@ def _next(
     if not bad or sum(history) < rules.open_after:
         return entry, None
     alert_id = _digest(
-        entry.model_id, entry.model_version, entry.kind, entry.subject, entry.segment, str(window_end_ms)
+        entry.model_id,
+        entry.model_version,
+        entry.kind,
+        entry.subject,
+        entry.segment,
+        str(window_end_ms),
+        *_of_sliding(entry),
     )
     opened = msgspec.structs.replace(
         entry, is_open=True, history=(), good_streak=0, alert_id=alert_id, opened_at_ms=window_end_ms
@@ -171,6 +180,7 @@ def _alert(
         threshold=entry.threshold if signal.threshold is None else signal.threshold,
         message=signal.message,
         method=signal.method or entry.method,
+        sliding=entry.sliding,
     )
 
 
@@ -198,6 +208,7 @@ def retire_versions(
                 statistic=None,
                 threshold=entry.threshold,
                 method=entry.method,
+                sliding=entry.sliding,
                 message=f"resolved because version {serving} serves now in place of {entry.model_version}",
             )
             alerts.append(_alert(entry, "resolved", gone, window_start_ms, window_end_ms, ""))
@@ -214,15 +225,22 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
 
     An input window gives, for each feature, a ``drift`` signal and one of ``data_quality`` for ``<feature>/missing``
     and for ``<feature>/unseen``, and one more ``drift`` signal for the share of drifting features (``features``).
-    An outcome window gives a ``performance`` signal for each rule. Coverage gives none.
+    An outcome window gives a ``performance`` signal for each rule. Coverage gives none. What is bad, and how much, is
+    read off the report; nothing is decided here a second time.
     """
+    signals = _signals(report, rules or DriftRules())
+    if report.sliding:
+        return [msgspec.structs.replace(signal, sliding=report.sliding) for signal in signals]
+    return signals
+
+
+def _signals(report: WindowReport, judged_by: DriftRules) -> list[Signal]:
     if report.kind == "outcome":
         return [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
-    judged_by = rules or DriftRules()
     signals: list[Signal] = []
     for feature in report.features:
-        signals.append(_of_distribution(feature, report.segment, judged_by))
-        signals.extend(_of_rates(feature, report.segment, judged_by))
+        signals.append(_of_distribution(feature, report.segment))
+        signals.extend(_of_rates(feature, report.segment))
     if report.features:
         share = report.drifted_features / report.judged_features if report.judged_features else None
         signals.append(
@@ -247,7 +265,7 @@ def _of_metric(metric: MetricReport, segment: str) -> Signal:
         subject=metric.metric,
         segment=segment,
         bad=None if metric.decision == "insufficient" else metric.decision == "drift",
-        severity="critical",
+        severity=metric.severity or "critical",
         statistic=metric.value,
         threshold=metric.threshold,
         method=metric.metric.split("@")[0].split("#")[0],
@@ -258,21 +276,17 @@ def _of_metric(metric: MetricReport, segment: str) -> Signal:
 _RATES = ("missing", "unseen")
 
 
-def _of_distribution(feature: FeatureReport, segment: str, rules: DriftRules) -> Signal:
+def _of_distribution(feature: FeatureReport, segment: str) -> Signal:
     distances = [result for result in feature.results if result.method not in _RATES]
-    exceeded = [result for result in distances if result.exceeded]
-    bad: bool | None = None
-    if feature.adjusted_p_value is not None:
-        significant = feature.adjusted_p_value < rules.significance
-        bad = feature.decision == "drift" and bool(exceeded) and significant
-    deciding = [*exceeded, *(result for result in distances if result.threshold is not None)]
-    first = deciding[0] if deciding else None
+    decided = [result for result in distances if result.severity is not None]
+    critical = [result for result in decided if result.severity == "critical"]
+    first = next(iter([*critical, *decided, *(result for result in distances if result.threshold is not None)]), None)
     return Signal(
         kind="drift",
         subject=feature.feature,
         segment=segment,
-        bad=bad,
-        severity="warning",
+        bad=None if feature.adjusted_p_value is None else bool(decided),
+        severity="critical" if critical else "warning",
         statistic=None if first is None else first.statistic,
         threshold=None if first is None else first.threshold,
         method="" if first is None else first.method,
@@ -280,22 +294,25 @@ def _of_distribution(feature: FeatureReport, segment: str, rules: DriftRules) ->
     )
 
 
-def _of_rates(feature: FeatureReport, segment: str, rules: DriftRules) -> Iterable[Signal]:
+def _of_rates(feature: FeatureReport, segment: str) -> Iterable[Signal]:
     for result in feature.results:
         if result.method in _RATES:
-            # The correction over features is behind the decision; what is left is which of the two rates it was.
-            significant = result.p_value is not None and result.p_value < rules.significance
             yield Signal(
                 kind="data_quality",
                 subject=f"{feature.feature}/{result.method}",
                 segment=segment,
-                bad=feature.decision == "drift" and result.exceeded and significant,
-                severity="warning",
+                bad=result.severity is not None,
+                severity=result.severity or "warning",
                 statistic=result.statistic,
                 threshold=result.threshold,
                 method=result.method,
                 message=feature.sentence,
             )
+
+
+def _of_sliding(given: Signal | AlertEntry) -> tuple[str, ...]:
+    """Sliding windows have lanes of their own; those of other windows keep the names that they had before."""
+    return (f"sliding {given.sliding}",) if given.sliding else ()
 
 
 def _key(*parts: str) -> str:

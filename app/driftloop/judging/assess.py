@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from driftloop.drift.judge import judge_inputs
+from driftloop.drift.references import judge_by_references
 from driftloop.events.messages import (
     Alert,
     FeatureReport,
@@ -22,9 +23,12 @@ from driftloop.events.messages import (
     SourceRange,
     WindowReport,
 )
-from driftloop.events.time import NEVER_MS, duration_text, format_time
+from driftloop.events.time import NEVER_MS
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
+from driftloop.judging.earlier import EarlierWindows, earlier_references
+from driftloop.judging.report_ids import report_id_of
 from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.judging.sliding import SlidingPart, sliding_parts, sliding_spec
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
@@ -84,12 +88,6 @@ class Judged:
         self.commands += other.commands
 
 
-def report_id_of(key: WindowKey, version: str, segment: str) -> str:
-    """The name of a report: readable, and the same in every run."""
-    window = f"{format_time(key.start_ms)}+{duration_text(key.end_ms - key.start_ms)}"
-    return "/".join((key.model_id, version, key.kind, window, segment or "all"))
-
-
 def report_of(
     key: WindowKey,
     part: MergedPart,
@@ -97,14 +95,22 @@ def report_of(
     spec_digest: str,
     trailing: list[OutcomeStats],
     status: str = "final",
+    *,
+    earlier: EarlierWindows | None = None,
+    sliding: SlidingPart | None = None,
 ) -> tuple[WindowReport, bytes]:
-    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first."""
+    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first; ``earlier``
+    finds the windows that references are made of; ``sliding`` says that this is a sliding window."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
     if isinstance(part.stats, InputStats):
-        features = judge_inputs(part.stats, part.profile, spec)
+        if sliding is not None:
+            features = judge_inputs(part.stats, part.profile, spec, window_ms=key.end_ms - key.start_ms)
+        else:
+            references = earlier_references(key, (part.version, part.segment), spec, earlier)
+            features = judge_by_references(part.stats, part.profile, spec, references)
         rows = part.stats.rows
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
@@ -137,6 +143,8 @@ def report_of(
         decision=decision,
         sentence=sentence,
         spec_digest=spec_digest,
+        sliding="" if sliding is None else sliding.length,
+        panes=0 if sliding is None else sliding.panes,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -144,9 +152,15 @@ def report_of(
 
 
 def judge_window(
-    key: WindowKey, parts: list[MergedPart], state: ModelState, spec: ModelSpec, spec_digest: str
+    key: WindowKey,
+    parts: list[MergedPart],
+    state: ModelState,
+    spec: ModelSpec,
+    spec_digest: str,
+    earlier: EarlierWindows | None = None,
 ) -> Judged:
-    """Judge a final window: all its versions and segments together. Changes ``state``."""
+    """Judge a final window: all its versions and segments together. Changes ``state``. Without ``earlier`` there are no
+    sliding windows, and rolling and seasonal references have nothing to say."""
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
@@ -155,7 +169,7 @@ def judge_window(
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-        report, stats = report_of(key, part, spec, spec_digest, trailing)
+        report, stats = report_of(key, part, spec, spec_digest, trailing, earlier=earlier)
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -170,7 +184,32 @@ def judge_window(
         _keep_trailing(state, judged.reports, key, spec)
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
+    if earlier is not None and spec.sliding:
+        _judge_sliding(key, parts, state, spec, spec_digest, earlier, serving, judged)
     return judged
+
+
+def _judge_sliding(
+    key: WindowKey,
+    parts: list[MergedPart],
+    state: ModelState,
+    spec: ModelSpec,
+    spec_digest: str,
+    earlier: EarlierWindows,
+    serving: WindowReport | None,
+    judged: Judged,
+) -> None:
+    """Judge the sliding windows that end with this one. Policy and rules over several windows listen to panes alone."""
+    wide_spec = sliding_spec(spec)
+    for part in parts:
+        for wide in sliding_parts(key, (part.version, part.segment), part.stats, spec, earlier):
+            merged = MergedPart(part.version, part.segment, wide.stats, [], part.profile)
+            report, _ = report_of(wide.key, merged, wide_spec, spec_digest, [], sliding=wide)
+            # Its statistics are those of the panes, which are stored already.
+            judged.reports.append((report, b""))
+            if serving is not None and part.version == serving.model_version:
+                state.alerts, events = _step_alerts(state, report, spec)
+                judged.alerts += events
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:
@@ -188,18 +227,22 @@ def _update_alerts(
     )
     for report in reports:
         if report.model_version == serving:
-            state.alerts, more = step(
-                state.alerts,
-                signals_from_report(report, spec.drift),
-                spec.alerts,
-                model_id=key.model_id,
-                model_version=serving,
-                window_start_ms=key.start_ms,
-                window_end_ms=key.end_ms,
-                report_id=report.report_id,
-            )
+            state.alerts, more = _step_alerts(state, report, spec)
             events += more
     return events
+
+
+def _step_alerts(state: ModelState, report: WindowReport, spec: ModelSpec) -> tuple[AlertBook, list[Alert]]:
+    return step(
+        state.alerts,
+        signals_from_report(report, spec.drift),
+        spec.alerts,
+        model_id=report.model_id,
+        model_version=report.model_version,
+        window_start_ms=report.window_start_ms,
+        window_end_ms=report.window_end_ms,
+        report_id=report.report_id,
+    )
 
 
 def _keep_trailing(

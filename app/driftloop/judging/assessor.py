@@ -13,6 +13,7 @@ import msgspec
 
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
 from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
+from driftloop.judging.earlier import EarlierWindows
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
@@ -67,6 +68,7 @@ class Assessor:
         self._digests = {model: spec_digest(spec) for model, spec in specs.items()}
         self._assembly = Assembly(specs, source_partitions)
         self._lookups = lookups
+        self._earlier = EarlierWindows(lookups.report, self._decode)
         self._states: dict[str, ModelState] = {}
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
@@ -126,8 +128,16 @@ class Assessor:
     def _judge(self, key: WindowKey, parts: WindowParts, judged: Judged) -> None:
         merged = [self._merge(key, part, sources.values()) for part, sources in parts.in_time.items()]
         step = judge_window(
-            key, merged, self._state(key.model_id), self._specs[key.model_id], self._digests[key.model_id]
+            key,
+            merged,
+            self._state(key.model_id),
+            self._specs[key.model_id],
+            self._digests[key.model_id],
+            self._earlier,
         )
+        for report, stats in step.reports:
+            if not report.sliding:
+                self._earlier.remember(report, stats)
         judged.add(step)
 
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
@@ -148,7 +158,15 @@ class Assessor:
             _merge_into(restated.stats, self._decode(key, part, earlier[1]))
             restated.sources = sorted([*earlier[0].sources, *restated.sources])
         judged.reports.append(
-            report_of(key, restated, self._specs[key.model_id], self._digests[key.model_id], [], status="restated")
+            report_of(
+                key,
+                restated,
+                self._specs[key.model_id],
+                self._digests[key.model_id],
+                [],
+                status="restated",
+                earlier=self._earlier,
+            )
         )
 
     def _merge(self, key: WindowKey, part: PartKey, partials: Iterable[HeldPartial]) -> MergedPart:

@@ -127,8 +127,9 @@ class Metrics:
     # Events.
 
     def observe_report(self, report: WindowReport) -> None:
-        """Show a window's report. Provisional ones and segments are not exported; an older window counts only."""
-        if report.segment or report.status == "provisional":
+        """Show a window's report. Provisional ones, segments and sliding windows are not exported; an older window
+        counts only."""
+        if report.segment or report.sliding or report.status == "provisional":
             return
         model, version, kind = report.model_id, report.model_version, report.kind
         self._families.windows.add((model, kind, report.status, report.decision))

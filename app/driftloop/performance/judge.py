@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from driftloop.events.messages import MetricReport
+from driftloop.events.messages import MetricReport, Severity
 from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec.model import ModelSpec, PerformanceRule
@@ -107,6 +107,7 @@ def _renamed(report: MetricReport, name: str) -> MetricReport:
         threshold=report.threshold,
         decision=report.decision,
         sentence=report.sentence,
+        severity=report.severity,
     )
 
 
@@ -167,8 +168,15 @@ def _judge(
         rows=metric.rows,
         threshold=threshold,
         decision="drift" if drifted else "ok",
+        severity=_severity(rule, worse_by, at) if drifted else None,
         sentence=_sentence(name, rule, value, at, drop, drifted=drifted, beyond=beyond, rows=metric.rows),
     )
+
+
+def _severity(rule: PerformanceRule, worse_by: float, at: float) -> Severity:
+    if rule.critical is None:
+        return "critical"
+    return "critical" if worse_by >= (rule.critical * abs(at) if rule.relative else rule.critical) else "warning"
 
 
 def _uncertainty(value: float, low: float, high: float, reference: ReferenceValue, at: float, direction: int) -> float:

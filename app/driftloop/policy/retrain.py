@@ -57,7 +57,8 @@ def decide(
 ) -> tuple[PolicyState, list[PolicyDecision], RetrainCommand | None]:
     """Take in one report and say what follows: the next state, a decision for every trigger that is due, a command.
 
-    Only final reports of the champion over all rows count, each window once and in order; others change nothing.
+    Only final reports of the champion over all rows count, each window once and in order; others, and those of sliding
+    windows, change nothing.
     ``labeled_rows_since`` are the labeled rows since the champion was trained (or since the last command, what the
     caller can tell). Input reports feed the drift triggers, outcome reports the others. At most one command follows,
     from the first due trigger in the order of the spec.
@@ -65,7 +66,7 @@ def decide(
     Guards: within the cooldown since the last command, or with fewer labeled rows than the policy wants, a trigger that
     is due holds, and says so in every outcome window until it may go, or its reason is gone.
     """
-    if report.status != "final" or report.segment or report.model_version != champion_version:
+    if report.status != "final" or report.segment or report.sliding or report.model_version != champion_version:
         return state, [], None
     seen_ms = state.last_input_end_ms if report.kind == "input" else state.last_outcome_end_ms
     if seen_ms is not None and report.window_end_ms <= seen_ms:

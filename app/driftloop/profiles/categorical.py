@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -57,6 +57,11 @@ class CategoricalReference(Struct, frozen=True, kw_only=True, tag_field="kind", 
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self.categories))
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What others derive from this reference alone and keep with it; not part of its content."""
+        return {}
 
 
 class CategoricalWire(Struct, frozen=True, kw_only=True, tag_field="kind", tag="categorical"):

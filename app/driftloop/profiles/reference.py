@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 import numpy as np
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from driftloop.profiles.categorical import CategoricalReference
 from driftloop.profiles.columns import PREDICTION, Columns, select_rows
@@ -18,7 +18,7 @@ from driftloop.profiles.numeric import MAX_ANCHORS, NumericReference
 from driftloop.profiles.segments import segment_rows
 from driftloop.spec.model import ModelSpec
 
-__all__ = ["MetricReference", "ReferenceProfile"]
+__all__ = ["MetricReference", "ReferenceProfile", "WindowStatistics"]
 
 #: A segment has fewer rows, and there may be many.
 MAX_SEGMENT_ANCHORS = 128
@@ -33,12 +33,21 @@ class MetricReference(Struct, frozen=True, kw_only=True):
     rows: int = 0
 
 
+class WindowStatistics(Struct, frozen=True, kw_only=True):
+    """What the drift methods say of the reference's own windows: its rows cut by ``window_ms``, each piece against the
+    rest. ``features`` has, by feature and method, the statistics of the pieces in order of time."""
+
+    window_ms: int
+    features: dict[str, dict[str, list[float]]]
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     """Distributions of the features (and of :data:`PREDICTION`) and the metrics of one model version.
 
     ``segments`` holds, by segment key (``"origin=JFK"``), the profile of the segment's own rows, so that a segment is
     compared with itself and not with everybody. ``label_mean`` is the base rate or mean label (0.0 if unknown);
-    [``from_ms``, ``to_ms``) is the event time of the data it was made from.
+    [``from_ms``, ``to_ms``) is the event time of the data it was made from. ``windows`` is there if the times of its
+    rows were known, one for each length of window that is judged.
     """
 
     model_id: str
@@ -50,6 +59,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     from_ms: int = 0
     to_ms: int = 0
     segments: dict[str, ReferenceProfile] = field(default_factory=dict)
+    # Unset is not written at all: the profile keeps the digest that it had before there were such statistics.
+    windows: list[WindowStatistics] | UnsetType = UNSET
 
     @classmethod
     def build(
@@ -73,8 +84,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         whole = of_rows(columns, MAX_ANCHORS)
         segments: dict[str, ReferenceProfile] = {
             key: of_rows(select_rows(columns, rows), MAX_SEGMENT_ANCHORS)
-            for name in spec.segments
-            for key, rows in segment_rows(name, list(columns[name])).items()
+            for names in spec.segments
+            for key, rows in segment_rows(names, columns).items()
         }
         return msgspec.structs.replace(whole, metrics=dict(sorted((metrics or {}).items())), segments=segments)
 
@@ -133,7 +144,9 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         if known is None:
             known = self._absent.get(segment)
         if known is None:
-            known = self._absent[segment] = msgspec.structs.replace(self, features={}, metrics={}, segments={}, rows=0)
+            known = self._absent[segment] = msgspec.structs.replace(
+                self, features={}, metrics={}, segments={}, rows=0, windows=UNSET
+            )
         return known
 
     @cached_property

@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from driftloop.events.time import parse_duration_ms
+from driftloop.spec.references import DriftReference
+from driftloop.spec.thresholds import Threshold, ThresholdRule
 
 __all__ = [
     "AlertRules",
     "DriftMethod",
+    "DriftReference",
     "DriftRules",
     "FeatureSpec",
     "GateSpec",
@@ -23,6 +26,7 @@ __all__ = [
     "PerformanceRules",
     "PolicySpec",
     "Task",
+    "ThresholdRule",
     "TrainingSpec",
     "TriggerSpec",
 ]
@@ -45,10 +49,12 @@ class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class DriftMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A statistic and the effect size from which on it counts. ``threshold`` null: reported, never decides."""
+    """A statistic and the effect size from which on it counts. ``threshold`` null: reported, never decides; a mapping:
+    a rule that finds it for each window. From ``critical`` on, drift is critical and not a warning."""
 
     method: Literal["ks", "psi", "jensen_shannon", "wasserstein", "chi_square"]
-    threshold: float | None = None
+    threshold: Threshold = None
+    critical: Threshold = None
 
 
 def _numeric_default() -> list[DriftMethod]:
@@ -71,7 +77,8 @@ def _categorical_default() -> list[DriftMethod]:
 class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How features are judged. A feature drifts if a method's threshold is exceeded *and* the companion test
     (two-sample KS for numeric, two-sample chi-square for categorical), corrected over the window's features, is
-    significant. ``missing`` and ``unseen`` bound the change of the missing rate and the rate of unseen categories."""
+    significant. ``missing`` and ``unseen`` bound the change of the missing rate and the rate of unseen categories.
+    ``critical_times``: drift is critical from so many times the threshold on, where a method has no ``critical``."""
 
     significance: Fraction = 0.001
     correction: Literal["benjamini-hochberg", "bonferroni", "none"] = "benjamini-hochberg"
@@ -80,17 +87,21 @@ class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     missing: Fraction = 0.1
     unseen: Fraction = 0.05
     share_of_features: Fraction = 0.3
+    references: list[DriftReference] = field(default_factory=lambda: [DriftReference(name="training")])
+    critical_times: Annotated[float, Meta(ge=1.0)] | None = None
 
 
 class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bound on a realised metric over the last ``windows`` windows merged: worse than the reference by ``drop``
-    (absolute, or relative to the reference's value). It counts only if the interval excludes the reference."""
+    (absolute, or relative to the reference's value). It counts only if the interval excludes the reference. With
+    ``critical`` it is a warning up to a drop of so much, measured as ``drop`` is; without, it is always critical."""
 
     metric: str
     drop: float
     relative: bool = False
     windows: PositiveInt = 1
     confidence: Fraction = 0.95
+    critical: float | None = None
 
 
 class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -186,7 +197,8 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     allowed_lateness: Duration = "1h"
     late_retention: Duration = "0s"
     minimum_rows: PositiveInt = 100
-    segments: list[str] = field(default_factory=list)
+    segments: list[str | list[str]] = field(default_factory=list)
+    sliding: list[Duration] = field(default_factory=list)
     drift: DriftRules = field(default_factory=DriftRules)
     performance: PerformanceRules = field(default_factory=PerformanceRules)
     alerts: AlertRules = field(default_factory=AlertRules)
@@ -198,6 +210,11 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     @cached_property
     def window_ms(self) -> int:
         return parse_duration_ms(self.window)
+
+    @cached_property
+    def sliding_ms(self) -> dict[str, int]:
+        """Lengths of the sliding windows by their texts in the spec."""
+        return {text: parse_duration_ms(text) for text in self.sliding}
 
     @cached_property
     def label_horizon_ms(self) -> int:
