@@ -5,15 +5,16 @@ and the statistic is taken of each pair. Ranks among the draws give a Monte Carl
 number of draws (A. C. A. Hope, "A simplified Monte Carlo significance test procedure", Journal of the Royal Statistical
 Society B 30, 1968; A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
 
-The draws are seeded by model, feature, method and sizes: live and replay find the same thresholds. ``RandomState``,
-because NumPy promises that its stream stays the same (NEP 19).
+Draws are made for windows of 2^k rows; between two of those, bounds are interpolated. They are seeded by model,
+feature, method and sizes: live and replay find the same thresholds. ``RandomState``, because NumPy promises that its
+stream stays the same (NEP 19).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_right
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -26,32 +27,46 @@ from driftloop.profiles.counted import CountedReference
 from driftloop.profiles.numeric import NumericSummary
 from driftloop.profiles.resampling import CategoricalDraws, NumericDraws
 
-__all__ = ["MOST_DRAWS", "NullStatistics", "bucket_rows", "draws_for", "null_statistics"]
+__all__ = ["MOST_DRAWS", "NullDistribution", "draws_for", "null_distribution"]
 
 _FEWEST_DRAWS = 199
 MOST_DRAWS = 1_999
 
-#: Sizes are rounded down to four steps an octave: a smaller sample strays further, so a threshold errs upwards, by at
-#: most a tenth.
-_BUCKETS: list[int] = [*range(1, 8), *(int(2 ** (step / 4)) for step in range(12, 4 * 40))]
+Draws = NDArray[np.float64]
 
 
-class NullStatistics(msgspec.Struct, frozen=True):
-    """Draws of a statistic under no change, in rising order, shape (draws,), and the sizes that they were made at."""
+class NullDistribution(msgspec.Struct, frozen=True):
+    """A statistic under no change at ``rows`` rows: draws at ``below`` rows and at twice as many, both in rising order,
+    shape (draws,). ``below`` equals ``rows`` or is the next power of two down."""
 
-    values: NDArray[np.float64]
     rows: int
-    reference_rows: int
+    below: int
+    lower: Draws
+    upper: Draws
 
     def bound(self, false_alarms: float) -> float:
-        """The value that an unchanged window reaches with probability ``false_alarms`` at most."""
-        rank = math.floor(false_alarms * (self.values.size + 1))
-        # Reaching the next float above the rank-th largest means that fewer than ``rank`` draws are as large.
-        return float(np.nextafter(self.values[-max(rank, 1)], math.inf))
+        """The value that an unchanged window reaches with probability ``false_alarms`` at most (about, between powers
+        of two)."""
+
+        def of(draws: Draws) -> float:
+            rank = max(math.floor(false_alarms * (draws.size + 1)), 1)
+            # Reaching the next float above the rank-th largest means that fewer than ``rank`` draws are as large.
+            return float(np.nextafter(draws[-rank], math.inf))
+
+        return self._between(of)
 
     def spread(self, deviations: float) -> float:
-        """Mean plus so many standard deviations."""
-        return float(self.values.mean() + deviations * self.values.std())
+        """Mean plus so many standard deviations (divisor n)."""
+        return self._between(lambda draws: float(draws.mean() + deviations * draws.std()))
+
+    def _between(self, of: Callable[[Draws], float]) -> float:
+        """Linear in 1 / sqrt(rows), as distances shrink; those that shrink faster come out a little too large."""
+        lower, upper = of(self.lower), of(self.upper)
+        if self.rows == self.below:
+            return lower
+        start, end = 1 / math.sqrt(self.below), 1 / math.sqrt(2 * self.below)
+        share = (start - 1 / math.sqrt(self.rows)) / (start - end)
+        return lower * (1 - share) + upper * share
 
 
 def draws_for(false_alarms: float) -> int:
@@ -63,41 +78,41 @@ def draws_for(false_alarms: float) -> int:
     return min(max(math.ceil(5 / false_alarms) - 1, _FEWEST_DRAWS), MOST_DRAWS)
 
 
-def bucket_rows(rows: int) -> int:
-    """A sample size rounded down to those for which distributions are kept.
-
-    >>> bucket_rows(5), bucket_rows(900), bucket_rows(1024)
-    (5, 861, 1024)
-    """
-    return _BUCKETS[bisect_right(_BUCKETS, max(rows, 1)) - 1]
-
-
-def null_statistics(
+def null_distribution(
     seed: tuple[str, ...], method: str, summary: NumericSummary | CategoricalSummary, draws: int
-) -> NullStatistics | None:
+) -> NullDistribution | None:
     """The distribution of a method's statistic for a window of so many rows against a reference of so many.
 
-    ``seed`` names model and feature. Distributions are kept with the reference, one for each method, pair of sizes and
-    number of draws. A reference that was merged from windows takes the shape of the profile that they were counted by.
-    None if either side has no rows or the statistic is undefined.
+    ``seed`` names model and feature. Draws are kept with the reference: two sets for each method and octave of rows.
+    A reference that was merged from windows takes the shape of the profile that they were counted by, and the next
+    power of two down for its rows. None if either side has no rows or the statistic is undefined.
     """
     reference: NumericReference | CategoricalReference = summary.reference
-    if not summary.rows or not reference.rows:
+    rows, reference_rows = summary.rows, reference.rows
+    if not rows or not reference_rows:
         return None
-    rows, reference_rows = bucket_rows(summary.rows), bucket_rows(reference.rows)
-    shape = reference.template if isinstance(reference, CountedReference) else reference
+    shape = reference
+    if isinstance(reference, CountedReference):
+        shape, reference_rows = reference.template, 2 ** (reference_rows.bit_length() - 1)
     if not shape.rows:
         return None
-    key = (seed, method, rows, reference_rows, draws)
+    below = 2 ** (rows.bit_length() - 1)
+    lower = _drawn(shape, (seed, method, below, reference_rows, draws))
+    upper = lower if rows == below else _drawn(shape, (seed, method, 2 * below, reference_rows, draws))
+    return None if lower is None or upper is None else NullDistribution(rows, below, lower, upper)
+
+
+_Key = tuple[tuple[str, ...], str, int, int, int]
+
+
+def _drawn(shape: NumericReference | CategoricalReference, key: _Key) -> Draws | None:
     if key not in shape.memo:
         shape.memo[key] = _draw(shape, key)
-    found: NullStatistics | None = shape.memo[key]
+    found: Draws | None = shape.memo[key]
     return found
 
 
-def _draw(
-    shape: NumericReference | CategoricalReference, key: tuple[tuple[str, ...], str, int, int, int]
-) -> NullStatistics | None:
+def _draw(shape: NumericReference | CategoricalReference, key: _Key) -> Draws | None:
     _, method, rows, reference_rows, draws = key
     digest = hashlib.blake2b(msgspec.json.encode(key), digest_size=16).digest()
     random = np.random.RandomState(np.frombuffer(digest, dtype="<u4"))
@@ -109,4 +124,4 @@ def _draw(
             return None
         values[index] = statistic
     values.sort()
-    return NullStatistics(values, rows, reference_rows)
+    return values

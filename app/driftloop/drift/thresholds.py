@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import UNSET, structs
 
 from driftloop.drift.measure import Measurement
-from driftloop.drift.null_distribution import MOST_DRAWS, NullStatistics, draws_for, null_statistics
+from driftloop.drift.null_distribution import MOST_DRAWS, NullDistribution, draws_for, null_distribution
 from driftloop.events.messages import MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
 from driftloop.profiles.numeric import NumericSummary
@@ -43,7 +43,7 @@ class Bound:
 
 
 def find_bound(
-    rule: float | ThresholdRule | None, windows: list[float], null: Callable[[int], NullStatistics | None]
+    rule: float | ThresholdRule | None, windows: list[float], null: Callable[[int], NullDistribution | None]
 ) -> Bound:
     """The threshold of one method in one window.
 
@@ -77,7 +77,7 @@ def find_bound(
     raise ValueError("a threshold rule needs one of spread, quantile and false_alarms; check the spec")
 
 
-def _drawn_basis(text: str, drawn: NullStatistics | None, windows: int) -> str:
+def _drawn_basis(text: str, drawn: NullDistribution | None, windows: int) -> str:
     few = "there are no reference windows" if not windows else f"there are only {windows} reference windows"
     if drawn is None:
         return f"{few}, and the reference has no rows to draw from"
@@ -103,8 +103,8 @@ def with_thresholds(
         if method is None or result.statistic is None:
             return result
 
-        def null(draws: int) -> NullStatistics | None:
-            return null_statistics((profile.model_id, measured.feature), result.method, summary, draws)
+        def null(draws: int) -> NullDistribution | None:
+            return null_distribution((profile.model_id, measured.feature), result.method, summary, draws)
 
         windows = known.get(result.method, [])
         bound = find_bound(method.threshold, windows, null)
@@ -126,7 +126,7 @@ def _critical(
     threshold: float,
     times: float | None,
     windows: list[float],
-    null: Callable[[int], NullStatistics | None],
+    null: Callable[[int], NullDistribution | None],
 ) -> float | None:
     rule = method.critical
     if rule is None:

@@ -60,9 +60,9 @@ def counted_reference(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> CountedReference:
-    """A reference of these counts, shape (2k + 1,), and offsets, shape (k - 1,), on the template's k anchors. Without a
-    positive ``std`` the template's is the unit of distances."""
-    return CountedReference(
+    """A reference of these counts, shape (2k + 1,), and offsets, shape (k - 1,), on the template's k anchors; the
+    arrays belong to it then. Without a positive ``std`` the template's is the unit of distances."""
+    reference = CountedReference(
         anchors=template.anchors,
         counts=counts.tolist(),
         offsets=offsets.tolist(),
@@ -77,6 +77,11 @@ def counted_reference(
         below=below,
         above=above,
     )
+    # What would be made from the lists again.
+    vars(reference).update(
+        anchor_array=template.anchor_array, count_array=counts, offset_array=offsets, widths=template.widths
+    )
+    return reference
 
 
 def as_reference(summary: NumericSummary | CategoricalSummary) -> NumericReference | CategoricalReference:
@@ -84,8 +89,8 @@ def as_reference(summary: NumericSummary | CategoricalSummary) -> NumericReferen
     if isinstance(summary, NumericSummary):
         return counted_reference(
             summary.reference,
-            summary.counts,
-            summary.offsets,
+            summary.counts.copy(),
+            summary.offsets.copy(),
             mean=summary.mean(),
             std=summary.std(),
             missing=summary.missing,

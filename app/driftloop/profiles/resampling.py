@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from driftloop.profiles.anchors import OFFSET_ONE, NumericReference
 from driftloop.profiles.categorical import CategoricalReference, CategoricalSummary, CategoricalWire
 from driftloop.profiles.counted import counted_reference
-from driftloop.profiles.exact import ExactSum
-from driftloop.profiles.numeric import NumericSummary, NumericWire
+from driftloop.profiles.numeric import NumericSummary
 
 __all__ = ["CategoricalDraws", "NumericDraws"]
 
@@ -64,28 +63,19 @@ class NumericDraws:
 
     def _summary(self, reference: NumericReference, rows: int, random: RandomState) -> NumericSummary:
         counts, offsets = self._draw(rows, random)
-        positions = np.flatnonzero(counts)
-        pairs = np.column_stack([positions, counts[positions]]).ravel()
-        inner = positions[(positions % 2 == 0) & (positions > 0) & (positions < counts.size - 1)] // 2 - 1
+        filled = np.flatnonzero(counts)
         with np.errstate(over="ignore"):
+            terms = np.clip(self._values[filled] * counts[filled], -_LARGEST, _LARGEST)
             squares = counts @ np.square((self._values - reference.center) / reference.unit)
-            terms = np.clip(self._values[positions] * counts[positions], -_LARGEST, _LARGEST)
-        empty, total, squared = ExactSum(), ExactSum(), ExactSum()
-        total.add(terms)
-        squared.add(np.array([squares]))
-        wire = NumericWire(
-            missing=0,
-            infinite=0,
-            counts=pairs.tolist(),
-            offsets=offsets[inner].tolist(),
-            below=empty.to_wire(),
-            above=empty.to_wire(),
-            sum=total.to_wire(),
-            squares=squared.to_wire(),
-            minimum=float(self._values[positions[0]]),
-            maximum=float(self._values[positions[-1]]),
+        return NumericSummary.of_counts(
+            reference,
+            counts,
+            offsets,
+            total=terms,
+            squares=np.array([squares]),
+            minimum=float(self._values[filled[0]]),
+            maximum=float(self._values[filled[-1]]),
         )
-        return NumericSummary.from_wire(wire, reference)
 
 
 class CategoricalDraws:

@@ -10,22 +10,35 @@ import msgspec
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage, SourceProgress, WindowReport
+from driftloop.events.messages import PartialMessage, RetrainCommand, SourceProgress, WindowReport
 from driftloop.judging.assess import Judged
 from driftloop.judging.assessor import Assessor, Lookups
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.spec import ModelSpec, parse_spec
+from driftloop.spec import ModelSpec, parse_spec, spec_digest
 from support import world
 
 SPEC = parse_spec(world.SPEC)
 PROFILE = world.reference_profile(SPEC)
+#: The same world with everything that looks back at earlier windows.
+LOOKING_BACK = parse_spec(
+    world.SPEC.replace(
+        "drift:",
+        """sliding: [3d]
+drift:
+  references: [{name: training}, {name: rolling, windows: 4}, {name: seasonal, period: 2d, periods: 2}]""",
+        1,
+    )
+)
 
 
+@dataclass
 class Catalog:
+    given: ModelSpec
+
     def spec(self, model_id: str) -> ModelSpec | None:
-        return SPEC if model_id == "credit" else None
+        return self.given if model_id == "credit" else None
 
     def profile(self, model_id: str, model_version: str) -> ReferenceProfile | None:
         return PROFILE if model_version == "v1" else None
@@ -54,6 +67,7 @@ class Stored:
     states: dict[str, bytes] = field(default_factory=dict)
     restart_offset: int = 0
     progress: bytes | None = None
+    spec: ModelSpec = SPEC
 
     def final(self, report_id: str) -> tuple[WindowReport, bytes] | None:
         found = [pair for pair in self.judged.reports if pair[0].report_id == report_id and pair[0].status == "final"]
@@ -61,7 +75,7 @@ class Stored:
 
     def assessor(self, partitions: int) -> Assessor:
         return Assessor(
-            {"credit": SPEC},
+            {"credit": self.spec},
             partitions,
             Lookups(lambda *_: PROFILE, self.states.get, self.final),
             start_offset=self.restart_offset,
@@ -79,16 +93,16 @@ class Stored:
             self.restart_offset, self.progress = advance.restart_offset, advance.progress
 
 
-def run(logs: Logs, partitions: int, seed: int, *, restarts: int = 0) -> Stored:
+def run(logs: Logs, partitions: int, seed: int, *, restarts: int = 0, spec: ModelSpec = SPEC) -> Stored:
     """Monitors and assessor in random steps; with ``restarts`` the assessor crashes and starts from what is stored."""
     chance = random.Random(seed)
     monitors = [
-        SourceMonitor(at, Catalog(), Limits(), predictions_topic="predictions", labels_topic="labels")
+        SourceMonitor(at, Catalog(spec), Limits(), predictions_topic="predictions", labels_topic="labels")
         for at in range(partitions)
     ]
     at = dict.fromkeys(logs, 0)
     partials: list[PartialMessage] = []
-    stored = Stored()
+    stored = Stored(spec=spec)
     assessor = stored.assessor(partitions)
     while at:
         topic, partition = chance.choice(list(at))
@@ -140,6 +154,48 @@ def test_interleaving_and_restarts_change_no_report_alert_or_command(events: lis
     for seed in range(1, 6):
         assert told(run(logs, 3, seed=seed)) == expected, f"seed {seed}"
         assert told(run(logs, 3, seed=seed, restarts=5)) == expected, f"seed {seed} with restarts"
+
+
+def test_what_looks_back_is_the_same_after_restarts_too(events: list[world.Event]) -> None:
+    """Sliding windows, rolling and seasonal references are made of stored reports, not of what a process remembers."""
+    logs = logs_of(events, 3)
+    expected = told(run(logs, 3, seed=0, spec=LOOKING_BACK))
+    for seed in (1, 2):
+        assert told(run(logs, 3, seed=seed, restarts=8, spec=LOOKING_BACK)) == expected, f"seed {seed}"
+    reports = [msgspec.json.decode(body, type=WindowReport) for body in expected[0].values()]
+    sliding = [report for report in reports if report.sliding]
+    # Twelve days: from the second on there are two of three panes.
+    assert len(sliding) == 11 * 2 * 3
+    assert len(reports) == 12 * 2 * 3 + len(sliding)
+    panes = {(r.kind, r.segment, r.window_end_ms): r for r in reports if not r.sliding}
+    for report in sliding:
+        ends = [report.window_end_ms - back * world.DAY for back in range(3)]
+        merged = [
+            panes[report.kind, report.segment, end] for end in ends if (report.kind, report.segment, end) in panes
+        ]
+        assert (report.panes, report.rows) == (len(merged), sum(pane.rows for pane in merged))
+        assert report.labeled_rows == sum(pane.labeled_rows for pane in merged)
+    plain = told(run(logs, 3, seed=0))
+    # What does not look back is judged as before; commands do not hear of sliding windows.
+    assert expected[2] == {
+        key: msgspec.json.encode(msgspec.structs.replace(command, spec_digest=spec_digest(LOOKING_BACK)))
+        for key, body in plain[2].items()
+        for command in [msgspec.json.decode(body, type=RetrainCommand)]
+    }
+    # The drift from the sixth day on is news against the training reference, and after a while not against the last
+    # four windows.
+    income = [r.features[0] for _, r in sorted(panes.items()) if r.kind == "input" and not r.segment]
+    rolling = [feature.others[0].decision for feature in income]
+    assert [feature.decision for feature in income] == ["ok"] * 5 + ["drift"] * 7
+    assert rolling[:2] == ["insufficient", "insufficient"], "fewer than half of the four windows"
+    assert rolling[5] == "drift"
+    assert rolling[9:] == ["ok", "ok", "ok"]
+    assert income[-1].sentence.endswith(
+        "; as in the last 4 windows; as in the same windows of the last 2 periods of 2d"
+    )
+    assert income[-1].others[0].reference_rows == sum(feature.rows for feature in income[-5:-1])
+    whole = panes["input", "", max(end for _, _, end in panes)]
+    assert ", as in the last 4 windows" in whole.sentence
 
 
 def test_the_number_of_partitions_changes_nothing_but_the_sources(events: list[world.Event]) -> None:
