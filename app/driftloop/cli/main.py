@@ -44,6 +44,7 @@ _COMMANDS = {
     "trainer": "trainer:trainer",
     "publish": "publish:publish",
     "reports": "reports:reports",
+    "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",
 }
