@@ -134,7 +134,7 @@ def _categorical(
         rows=rows,
         reference_rows=reference.rows,
         missing=Rate.compare(summary.missing, window_rows, reference.missing, reference.rows + reference.missing),
-        unseen=Rate.compare(summary.unseen, rows, reference.other, reference.rows),
+        unseen=Rate.compare(summary.unseen, rows, reference.expected_unseen, reference.rows),
         distances=distances,
         p_value=p_value,
     )

@@ -38,7 +38,7 @@ def with_reference_windows(
 
     ``columns`` are those that the profile was built from, ``times_ms`` (n,) int64 the event times of their rows in any
     order. Pieces with fewer usable values than ``spec.minimum_rows``, or with fewer than half of the median piece's
-    rows (where the data begins or ends), are left out. For all rows the statistics of every method of the spec are
+    rows (where the data begins or ends), are left out. For all rows the statistics of every method with a threshold are
     kept, for segments only of those whose thresholds look at them. Raises ``ValueError`` if the times do not fit.
     """
     times = np.asarray(times_ms, dtype=np.int64)
@@ -62,7 +62,11 @@ def _of_rows(
     profile: ReferenceProfile, spec: ModelSpec, columns: Columns, times: NDArray[np.int64], *, rules_only: bool
 ) -> ReferenceProfile:
     methods: dict[str, list[str]] = {
-        kind: [method.method for method in listed if not rules_only or _needs_windows(method)]
+        kind: [
+            method.method
+            for method in listed
+            if _needs_windows(method) or (method.threshold is not None and not rules_only)
+        ]
         for kind, listed in (("numeric", spec.drift.numeric), ("categorical", spec.drift.categorical))
     }
     lengths_ms = sorted({spec.window_ms, *spec.sliding_ms.values()})

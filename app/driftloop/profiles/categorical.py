@@ -59,6 +59,14 @@ class CategoricalReference(Struct, frozen=True, kw_only=True, tag_field="kind", 
         return tuple(sorted(self.categories))
 
     @cached_property
+    def expected_unseen(self) -> int:
+        """So many of as many further rows would have a category that is not kept, if nothing changed: those beyond the
+        cap, and as many as there are categories seen once. I. J. Good, "The population frequencies of species and the
+        estimation of population parameters", Biometrika 40, 1953. Names that never end, such as customers or postcodes,
+        would always look new otherwise."""
+        return self.other + sum(count == 1 for count in self.categories.values())
+
+    @cached_property
     def memo(self) -> dict[Any, Any]:
         """What others derive from this reference alone and keep with it; not part of its content."""
         return {}

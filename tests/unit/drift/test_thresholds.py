@@ -157,7 +157,11 @@ SPEC = ModelSpec(
     sliding=["7d"],
     minimum_rows=20,
     drift=DriftRules(
-        numeric=[DriftMethod(method="wasserstein", threshold=ThresholdRule(spread=3)), DriftMethod(method="ks")],
+        numeric=[
+            DriftMethod(method="wasserstein", threshold=ThresholdRule(spread=3)),
+            DriftMethod(method="ks", threshold=0.9),
+            DriftMethod(method="psi"),
+        ],
         categorical=[DriftMethod(method="jensen_shannon", threshold=ThresholdRule(quantile=0.9))],
     ),
 )
@@ -193,6 +197,7 @@ def test_the_profile_keeps_each_piece_against_the_rest(profile: ReferenceProfile
 
     expected = stats.ks_2samp(temp[inside], temp[~inside]).statistic
     assert windows[0].features["temp"]["ks"][0] == pytest.approx(expected, abs=2 / 511)
+    assert set(windows[0].features["temp"]) == {"wasserstein", "ks"}, "what only is reported needs no threshold"
     assert ReferenceProfile.decode(profile.encode()).digest() == profile.digest()
     part = profile.segments["gate=A"].windows
     assert isinstance(part, list)
