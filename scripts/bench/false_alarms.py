@@ -139,11 +139,15 @@ def count_outcomes(version: Version, spec: ModelSpec, count: Count) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2, help="shuffles of each pair of months")
+    parser.add_argument("--models", nargs="+", default=["flights-late", "flights-delay"])
+    parser.add_argument("--pairs", type=int, default=len(PAIRS), help="so many of the year's six pairs of months")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder in which the flights are kept")
     options = parser.parse_args()
     flights = load_flights(options.cache)
+    del PAIRS[options.pairs :]
+    notes = Console(stderr=True)
     table = Table("model", "rules", "shuffled: windows", "fired", "%", "as they were: windows", "fired", "%")
-    for name in ("flights-late", "flights-delay"):
+    for name in options.models:
         spec = load_spec(SPECS / f"{name}.yaml")
         rules = rule_sets(spec)
         counts = {rule: (Count(), Count()) for rule in rules}
@@ -153,6 +157,8 @@ def main() -> None:
                 count_outcomes(version, spec, outcomes[lane])
                 for rule, judged_by in rules.items():
                     count_inputs(version, judged_by, counts[rule][lane])
+                state = ", ".join(f"{rule} {lanes[lane].fired}/{lanes[lane].windows}" for rule, lanes in counts.items())
+                notes.print(f"{name}, shuffled {shuffled}: {state}, outcomes {outcomes[lane]}", highlight=False)
         for label, lanes in [*counts.items(), ("performance rules", outcomes)]:
             cells = [text for count in lanes for text in (str(count.windows), str(count.fired), f"{count.rate:.1%}")]
             table.add_row(name, label, *cells)
