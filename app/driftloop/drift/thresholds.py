@@ -32,6 +32,8 @@ FEWEST_WINDOWS = 8
 _SPREAD_DRAWS = 299
 
 Summary = NumericSummary | CategoricalSummary
+#: The distribution under no change from so many draws.
+Null = Callable[[int], NullDistribution | None]
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,7 @@ class Bound:
     basis: str = ""
 
 
-def find_bound(
-    rule: float | ThresholdRule | None, windows: list[float], null: Callable[[int], NullDistribution | None]
-) -> Bound:
+def find_bound(rule: float | ThresholdRule | None, windows: list[float], null: Null) -> Bound:
     """The threshold of one method in one window.
 
     ``windows`` are the method's statistics of the reference's windows, ``null`` gives the distribution under no change
@@ -55,33 +55,43 @@ def find_bound(
     if rule is None or isinstance(rule, float | int):
         return Bound(rule)
     if rule.spread is not None:
-        if len(windows) >= FEWEST_WINDOWS:
-            value = float(np.mean(windows) + rule.spread * np.std(windows))
-            return Bound(_positive(value), f"mean + {rule.spread:g} deviations of {len(windows)} reference windows")
-        drawn = null(_SPREAD_DRAWS)
-        value_if = None if drawn is None else _positive(drawn.spread(rule.spread))
-        return Bound(value_if, _drawn_basis(f"mean + {rule.spread:g} deviations", drawn, len(windows)))
+        return _by_spread(rule.spread, windows, null)
     if rule.quantile is not None:
-        if len(windows) >= max(FEWEST_WINDOWS, math.ceil(round(1 / (1 - rule.quantile), 6))):
-            value = float(np.quantile(windows, rule.quantile))
-            return Bound(_positive(value), f"{100 * rule.quantile:g} % quantile of {len(windows)} reference windows")
-        drawn = null(draws_for(1 - rule.quantile))
-        value_if = None if drawn is None else drawn.bound(max(1 - rule.quantile, 1 / (MOST_DRAWS + 1)))
-        return Bound(value_if, _drawn_basis(f"{100 * rule.quantile:g} % quantile", drawn, len(windows)))
+        return _by_quantile(rule.quantile, windows, null)
     if rule.false_alarms is not None:
         drawn = null(draws_for(rule.false_alarms))
         if drawn is None:
-            return Bound(None, "the reference has no rows to draw from")
-        text = f"{100 * rule.false_alarms:g} % false alarms at {drawn.rows:,} rows"
-        return Bound(drawn.bound(rule.false_alarms), text)
+            return Bound(None, "there are no rows to draw from")
+        return Bound(
+            drawn.bound(rule.false_alarms), f"{100 * rule.false_alarms:g} % false alarms at {drawn.rows:,} rows"
+        )
     raise ValueError("a threshold rule needs one of spread, quantile and false_alarms; check the spec")
 
 
-def _drawn_basis(text: str, drawn: NullDistribution | None, windows: int) -> str:
-    few = "there are no reference windows" if not windows else f"there are only {windows} reference windows"
-    if drawn is None:
-        return f"{few}, and the reference has no rows to draw from"
-    return f"{text} of chance at {drawn.rows:,} rows, as {few}"
+def _by_spread(deviations: float, windows: list[float], null: Null) -> Bound:
+    text = f"mean + {deviations:g} deviations"
+    if len(windows) >= FEWEST_WINDOWS:
+        value = float(np.mean(windows) + deviations * np.std(windows))
+        return Bound(_positive(value), f"{text} of {len(windows)} reference windows")
+    drawn = null(_SPREAD_DRAWS)
+    return _by_chance(text, None if drawn is None else drawn.spread(deviations), drawn, windows)
+
+
+def _by_quantile(quantile: float, windows: list[float], null: Null) -> Bound:
+    text = f"{100 * quantile:g} % quantile"
+    # Rounded, because 1 - 0.99 is a little more than 0.01.
+    if len(windows) >= max(FEWEST_WINDOWS, math.ceil(round(1 / (1 - quantile), 6))):
+        return Bound(_positive(float(np.quantile(windows, quantile))), f"{text} of {len(windows)} reference windows")
+    beyond = max(1 - quantile, 1 / (MOST_DRAWS + 1))
+    drawn = null(draws_for(beyond))
+    return _by_chance(text, None if drawn is None else drawn.bound(beyond), drawn, windows)
+
+
+def _by_chance(text: str, value: float | None, drawn: NullDistribution | None, windows: list[float]) -> Bound:
+    few = f"there are only {len(windows)} reference windows" if windows else "there are no reference windows"
+    if value is None or drawn is None:
+        return Bound(None, f"{few}, and no rows to draw from")
+    return Bound(_positive(value), f"{text} of chance at {drawn.rows:,} rows, as {few}")
 
 
 def _positive(value: float) -> float:
@@ -126,7 +136,7 @@ def _critical(
     threshold: float,
     times: float | None,
     windows: list[float],
-    null: Callable[[int], NullDistribution | None],
+    null: Null,
 ) -> float | None:
     rule = method.critical
     if rule is None:

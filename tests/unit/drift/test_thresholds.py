@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from driftloop.drift.judge import judge_inputs
+from driftloop.drift.measure import measure_feature
 from driftloop.drift.null_distribution import NullDistribution, null_distribution
 from driftloop.drift.reference_windows import with_reference_windows
 from driftloop.drift.statistic import statistic_of
@@ -147,6 +148,30 @@ def test_extreme_values_have_a_null_distribution(scale: float) -> None:
         assert drawn is None or np.isfinite(drawn.upper).all()
 
 
+@pytest.mark.parametrize("method", sorted({*NUMERIC, *CATEGORICAL}))
+def test_the_statistic_by_name_is_the_one_measured(method: str) -> None:
+    random = np.random.default_rng(6)
+    numbers = NumericSummary(NumericReference.build(random.normal(size=900)))
+    numbers.update(random.normal(0.3, 1.1, 200))
+    texts = CategoricalSummary(CategoricalReference.build(list(random.choice(["a", "b", "c"], 900))))
+    texts.update(list(random.choice(["a", "b", "d"], 200)))
+    rules = DriftRules(
+        numeric=[DriftMethod(method=name) for name in NUMERIC],  # type: ignore[arg-type]
+        categorical=[DriftMethod(method=name) for name in CATEGORICAL],  # type: ignore[arg-type]
+    )
+    summaries: list[tuple[NumericSummary | CategoricalSummary, tuple[str, ...]]] = [
+        (numbers, NUMERIC),
+        (texts, CATEGORICAL),
+    ]
+    for summary, known in summaries:
+        if method in known:
+            measured = {r.method: r.statistic for r in measure_feature("x", summary, 200, 1, rules).distances}
+            assert statistic_of(method, summary) == measured[method]
+        else:
+            with pytest.raises(ValueError, match="does not fit this kind of feature"):
+                statistic_of(method, summary)
+
+
 # -- the reference's own windows ---------------------------------------------------------------------------------------
 
 SPEC = ModelSpec(
@@ -159,7 +184,7 @@ SPEC = ModelSpec(
     drift=DriftRules(
         numeric=[
             DriftMethod(method="wasserstein", threshold=ThresholdRule(spread=3)),
-            DriftMethod(method="ks", threshold=0.9),
+            DriftMethod(method="ks", threshold=1.0),
             DriftMethod(method="psi"),
         ],
         categorical=[DriftMethod(method="jensen_shannon", threshold=ThresholdRule(quantile=0.9))],
