@@ -50,10 +50,17 @@ def find_bound(rule: float | ThresholdRule | None, windows: list[float], null: N
     ``windows`` are the method's statistics of the reference's windows, ``null`` gives the distribution under no change
     from so many draws. ``spread`` wants at least :data:`FEWEST_WINDOWS` windows, and its standard deviation has the
     divisor n like NannyML's ``StandardDeviationThreshold``; a ``quantile`` q wants that many and 1 / (1 - q), and
-    interpolates linearly like ``numpy.quantile``.
+    interpolates linearly like ``numpy.quantile``. None of them is below the rule's ``at_least``.
     """
     if rule is None or isinstance(rule, float | int):
         return Bound(rule)
+    bound = _by_rule(rule, windows, null)
+    if bound.value is None or rule.at_least is None or bound.value >= rule.at_least:
+        return bound
+    return Bound(rule.at_least, f"at least that, more than the {bound.basis}")
+
+
+def _by_rule(rule: ThresholdRule, windows: list[float], null: Null) -> Bound:
     if rule.spread is not None:
         return _by_spread(rule.spread, windows, null)
     if rule.quantile is not None:

@@ -16,12 +16,13 @@ class ThresholdRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Exactly one of: ``spread`` (mean plus so many standard deviations of the statistic over the reference's windows),
     ``quantile`` (of the statistic over the reference's windows), ``false_alarms`` (the statistic that windows of this
     size exceed with this probability if nothing has changed), ``times`` (a multiple of the threshold; ``critical``
-    alone)."""
+    alone). ``at_least`` beside it: the smallest effect that counts, however sure it is; large windows tell any."""
 
     spread: float | None = None
     quantile: float | None = None
     false_alarms: float | None = None
     times: float | None = None
+    at_least: float | None = None
 
     @property
     def needs_windows(self) -> bool:
@@ -51,5 +52,7 @@ def threshold_problems(rule: ThresholdRule, *, critical: bool) -> Iterator[tuple
             f"expected a probability from {SMALLEST_FALSE_ALARM_RATE:g} to 0.5, such as 0.01, "
             f"got {rule.false_alarms:g}",
         )
+    if rule.at_least is not None and rule.at_least <= 0.0:
+        yield ("at_least",), f"expected a number above 0, got {rule.at_least:g}"
     if rule.times is not None and rule.times < 1.0:
         yield ("times",), f"expected a multiple of the threshold, at least 1, got {rule.times:g}"

@@ -51,6 +51,15 @@ def test_spread_and_quantile_over_reference_windows() -> None:
     assert find_bound(ThresholdRule(spread=2), [0.0] * 10, never).value == math.ulp(0.0), "no distance is no drift"
 
 
+def test_no_rule_goes_below_the_smallest_effect_that_counts() -> None:
+    windows = [0.1, 0.2, 0.3, 0.4, 0.2, 0.1, 0.3, 0.4]
+    raised = find_bound(ThresholdRule(spread=3, at_least=0.8), windows, never)
+    assert raised == Bound(0.8, "at least that, more than the mean + 3 deviations of 8 reference windows")
+    assert find_bound(ThresholdRule(spread=3, at_least=0.1), windows, never) == find_bound(
+        ThresholdRule(spread=3), windows, never
+    )
+
+
 def test_too_few_windows_fall_back_to_chance_and_say_so() -> None:
     few = find_bound(ThresholdRule(spread=3), [0.1] * 7, some)
     assert few.basis == "mean + 3 deviations of chance at 100 rows, as there are only 7 reference windows"

@@ -94,7 +94,7 @@ def test_anchors_may_be_reused() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("drift: {numeric: [{method: ks, threshold: high}]}", "drift.numeric[0].threshold: expected a number or a mapping with spread, quantile, false_alarms, times or null, got 'high'"),
+        ("drift: {numeric: [{method: ks, threshold: high}]}", "drift.numeric[0].threshold: expected a number or a mapping with spread, quantile, false_alarms, times, at_least or null, got 'high'"),
         ("drift: {numeric: [{method: kss}]}", "drift.numeric[0].method: expected one of 'ks', 'psi', 'jensen_shannon', 'wasserstein', 'chi_square', got 'kss', did you mean 'ks'?"),
         ("drift: {numeric: [{method: chi_square}]}", "drift.numeric[0].method: expected a method for numeric features (ks, psi, jensen_shannon, wasserstein), got 'chi_square'"),
         ("drift: {categorical: [{method: ks}]}", "drift.categorical[0].method: expected a method for categorical features (chi_square, psi, jensen_shannon), got 'ks'"),
@@ -133,6 +133,8 @@ def test_anchors_may_be_reused() -> None:
         ("drift: {numeric: [{method: ks, threshold: {quantile: 1}}]}", "drift.numeric[0].threshold.quantile: expected a share from 0.5 to below 1, such as 0.99, got 1"),
         ("drift: {numeric: [{method: ks, threshold: 0.3, critical: 0.2}]}", "drift.numeric[0].critical: expected a number from the threshold of 0.3 on, got 0.2"),
         ("drift: {numeric: [{method: ks, critical: 0.2}]}", "drift.numeric[0].critical: a method without threshold never decides, so it has no critical value; give it a threshold"),
+        ("drift: {numeric: [{method: ks, threshold: {spread: 3, at_least: 0}}]}", "drift.numeric[0].threshold.at_least: expected a number above 0, got 0"),
+        ("drift: {numeric: [{method: ks, threshold: {at_least: 0.1}}]}", "drift.numeric[0].threshold: expected a number or a mapping with exactly one of spread, quantile, false_alarms; got none"),
         ("drift: {critical_times: 0.5}", "drift.critical_times: expected a number, at least 1 or null, got 0.5"),
         ("drift: {references: []}", "drift.references: expected at least one reference, such as {name: training}"),
         ("drift: {references: [{name: rolling}]}", "drift.references[0].windows: a rolling reference needs 'windows', such as windows: 28"),
