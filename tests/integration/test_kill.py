@@ -22,6 +22,8 @@ from support.own_settings import own_settings
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 DAYS, PER_DAY = 10, 400
+# Inputs and outcomes of every day, over all rows and two regions; and the empty day before the end of time.
+REPORTS = DAYS * 2 * 3 + 1
 KILLS = int(os.environ.get("DRIFTLOOP_TEST_KILLS", "2"))
 
 
@@ -77,11 +79,10 @@ def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chanc
                 time.sleep(chance.uniform(0, 0.3))
                 worker.kill()
                 reported = len(world.final_reports(settings))
-                print(f"killed with {reported} of {DAYS * 2 * 3} reports written")
-                assert 0 < reported < DAYS * 2 * 3, "the kill did not fall into the middle"
+                print(f"killed with {reported} of {REPORTS} reports written")
+                assert 0 < reported < REPORTS, "the kill did not fall into the middle"
                 worker = world.Process(settings, "worker", log=folder / "worker.log")
-        # Inputs and outcomes of every day, over all rows and two regions.
-        expected = DAYS * 2 * 3
+        expected = REPORTS
         world.wait_for("all reports", lambda: len(world.final_reports(settings)) >= expected, worker)
         world.wait_for("all published", lambda: len(read_published(settings).reports) >= expected, worker)
         assert worker.stop() == 0, worker.text()
@@ -94,7 +95,7 @@ def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chanc
 @pytest.fixture(scope="module")
 def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Told:
     result = run(apache_kafka, f"calm{os.getpid()}", tmp_path_factory.mktemp("calm"), None, random.Random(0))
-    assert len(result.reports) == DAYS * 2 * 3
+    assert len(result.reports) == REPORTS
     assert result.commands, "the workload has a drift that must lead to a command"
     return result
 

@@ -12,7 +12,7 @@ from conftest import Broker
 from driftloop.kafka.embedded import free_port
 from driftloop.replay.published import read_published
 from driftloop.replay.verify import compare_alerts, compare_commands, compare_reports
-from integration.test_kill import DAYS, PER_DAY, run, settings_of, told
+from integration.test_kill import DAYS, PER_DAY, REPORTS, run, settings_of, told
 from support import world
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -40,7 +40,7 @@ def test_a_worker_that_joins_and_one_that_leaves_change_nothing(apache_kafka: Br
         world.publish(settings, events[len(events) // 3 : 2 * len(events) // 3])
         assert first.stop() == 0, first.text()
         world.publish(settings, events[2 * len(events) // 3 :])
-        expected = DAYS * 2 * 3
+        expected = REPORTS
         world.wait_for("all published", lambda: len(read_published(settings).reports) >= expected, second, 120)
         assert second.stop() == 0, second.text()
         assert assessor.stop() == 0, assessor.text()

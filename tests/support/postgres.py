@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["find_binaries", "running_postgres"]
+__all__ = ["PostgresServer", "find_binaries", "running_postgres"]
 
 _START_TIMEOUT_S = 30.0
 
@@ -37,44 +38,74 @@ def _has_account() -> bool:
     return subprocess.run(["id", "postgres"], capture_output=True, check=False).returncode == 0
 
 
+class PostgresServer:
+    """One server with its data in ``folder`` (empty at first); port and data stay when it is stopped and started."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        as_root = os.geteuid() == 0
+        self._account = "postgres" if as_root else getpass.getuser()
+        self._prefix = ["runuser", "-u", self._account, "--"] if as_root else []
+        self._server: subprocess.Popen[bytes] | None = None
+        if as_root:
+            shutil.chown(folder, self._account)
+        subprocess.run(
+            [*self._prefix, str(binaries / "initdb"), "-D", str(self._data), "-A", "trust", "-U", self._account, "-N"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            timeout=60,
+        )
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{self._account}@127.0.0.1:{self._port}/postgres"
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        folder, port = self._folder, self._port
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"]
+        log = folder.parent / f"{folder.name}.log"
+        with log.open("wb") as output:
+            self._server = subprocess.Popen(
+                [*self._prefix, str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(port), *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+            )
+        _wait(self._server, port, log)
+
+    def stop(self) -> None:
+        """At once: clients lose their connections, and what was committed stays."""
+        if self._server is None:
+            return
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGINT)  # "fast": SIGTERM would wait for clients
+        try:
+            self._server.wait(20)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait(10)
+        self._server = None
+
+
 @contextmanager
 def running_postgres(binaries: Path, folder: Path) -> Iterator[str]:
     """Runs a server with its data in ``folder`` (which must be empty). Gives its URL; stops it at the end."""
-    as_root = os.geteuid() == 0
-    account = "postgres" if as_root else getpass.getuser()
-    prefix = ["runuser", "-u", account, "--"] if as_root else []
-    if as_root:
-        shutil.chown(folder, account)
-    data = folder / "data"
-    subprocess.run(
-        [*prefix, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", account, "--no-sync"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-        timeout=60,
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"]
-    with (folder.parent / f"{folder.name}.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*prefix, str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-        )
+    server = PostgresServer(binaries, folder)
+    server.start()
     try:
-        _wait(server, port, Path(log.name))
-        yield f"postgresql://{account}@127.0.0.1:{port}/postgres"
+        yield server.url
     finally:
-        # SIGTERM would wait for clients; the data is thrown away anyway. runuser hands the signal on.
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
+        server.stop()
 
 
 def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -195,6 +195,12 @@ class Process:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        """To the driftloop process alone; ``timeout``, its parent, would end it hard soon after handing one on."""
+        parent = self.process.pid
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            os.kill(int(child), number)
+
     def stop(self, timeout_s: float = 30) -> int:
         """SIGTERM (which ``timeout`` hands on), and wait for the exit code."""
         self.process.send_signal(signal.SIGTERM)

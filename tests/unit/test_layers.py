@@ -12,7 +12,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "app" / "driftloop"
 
-CORE = {"events", "spec", "profiles", "drift", "performance", "joining", "windows", "monitoring", "judging", "policy"}
+CORE = {
+    "events",
+    "spec",
+    "profiles",
+    "drift",
+    "performance",
+    "joining",
+    "windows",
+    "monitoring",
+    "judging",
+    "policy",
+    "quality",
+}
 #: Inside driftloop: package to what it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
@@ -20,11 +32,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": {"events", "spec"},
     "drift": {"events", "spec", "profiles"},
     "performance": {"events", "spec", "profiles"},
+    "quality": {"events", "spec", "profiles", "drift"},
     "joining": {"events"},
     "windows": {"events", "spec"},
     "policy": {"events", "spec"},
     "monitoring": {"events", "spec", "profiles", "performance", "joining", "windows"},
-    "judging": {"events", "spec", "profiles", "drift", "performance", "windows", "monitoring", "policy"},
+    "judging": {"events", "spec", "profiles", "drift", "performance", "windows", "monitoring", "policy", "quality"},
     "client": {"events", "kafka"},
     "kafka": {"events", "settings"},
     "registry": {"events"},

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.drift.reference_windows import with_reference_windows
-from driftloop.performance.pointwise import evaluate
+from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.columns import PREDICTION, FeatureDecoder
 from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.spec import ModelSpec
@@ -67,7 +67,7 @@ def read_reference(
     times_ms = None if time is None else _times_ms(path, frame, time)
     if prediction is None:
         return ReferenceData(columns, times_ms=times_ms)
-    if spec.task == "multiclass":
+    if spec.task in ("multiclass", "ranking"):  # a class, or the item at the top
         columns[PREDICTION] = [None if pd.isna(value) else str(value) for value in frame[prediction]]
         return ReferenceData(columns, times_ms=times_ms)
     predictions = _numbers(path, frame, prediction)
@@ -79,12 +79,9 @@ def read_reference(
     labels = _numbers(path, frame, label)
     if spec.task == "binary" and not np.isin(labels, (0.0, 1.0)).all():
         raise ReferenceFileError(f"{path}: the column {label!r} must hold 0 and 1 (or true and false)")
-    values = evaluate(
-        spec.task,
-        predictions,
-        labels.astype(np.int64) if spec.task == "binary" else labels,
-        decision_threshold=spec.performance.decision_threshold,
-    )
+    value = spec.performance.value
+    weights = None if value is None or value.column is None else np.asarray(columns[value.column], np.float64)
+    values = evaluate_model(spec, predictions, labels.astype(np.int64) if spec.task == "binary" else labels, weights)
     metrics = {
         name: MetricReference(value=found.value, low=found.low, high=found.high, rows=found.rows)
         for name, found in values.items()

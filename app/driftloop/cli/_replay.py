@@ -15,7 +15,7 @@ from driftloop.events.messages import Alert, RetrainCommand, WindowReport
 from driftloop.events.time import NEVER_MS, format_time, parse_time
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
-from driftloop.registry import ArtifactStore, Registry, open_engine
+from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
 from driftloop.registry.errors import RegistryError
 from driftloop.replay.history import History, replay_history
 from driftloop.replay.published import Published, read_published
@@ -86,6 +86,9 @@ def _specs(live: dict[str, ModelSpec], request: ReplayRequest) -> dict[str, Mode
 
 def _replay(settings: Settings, specs: dict[str, ModelSpec], until_ms: int | None, notes: Console) -> History:
     engine = open_engine(settings.resolved_database_url)
+    problem = schema_problem(engine)
+    if problem:
+        raise RegistryError(problem)
     catalog = RegistryCatalog(specs, Registry(engine, ArtifactStore(settings.resolved_artifacts)))
     config, topics = client_config(settings), settings.topics
     total = sum(sum(end_offsets(config, topic).values()) for topic in (topics.predictions, topics.labels))
@@ -154,6 +157,8 @@ def _show(chosen: _Chosen, published: Published | None) -> None:
         f"{counts.dead_letters:,} dead letters; {len(chosen.reports):,} window reports, "
         f"{_opened(chosen.alerts):,} alerts opened, {len(chosen.commands):,} retrain commands"
     )
+    if counts.other_models:
+        summary += f"; {counts.other_models:,} records of models without a spec here left out"
     console.print(summary)
     if published is not None:
         alerts = [alert for alert in published.alerts.values() if chosen.wants_alert(alert)]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
 from driftloop.kafka.config import client_config
-from driftloop.registry.database import open_engine, schema_problem
+from driftloop.registry.database import open_engine, schema_problem, shown_url, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.settings import Settings
 from driftloop.spec.load import SpecError, load_specs
@@ -96,17 +96,16 @@ def _database(settings: Settings) -> str:
     if file not in {url, "", ":memory:"} and not Path(file).exists():
         return f"{url}: not there yet; the first service makes it"
     engine = open_engine(url)
-    shown = engine.url.render_as_string(hide_password=True)
+    shown = shown_url(engine.url)
     try:
         problem = schema_problem(engine)
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise _Failed(f"{shown}: {reason}; start the database or set DRIFTLOOP_DATABASE_URL") from error
+        raise _Failed(f"{shown}: {what_it_said(error)}; start the database or set DRIFTLOOP_DATABASE_URL") from None
     finally:
         engine.dispose()
     if problem:
-        raise _Failed(f"{shown}: {problem}")
-    return f"{shown}: schema as needed"
+        raise _Failed(problem)
+    return f"{shown}: tables as needed"
 
 
 def _specs(settings: Settings) -> str:
@@ -119,11 +118,9 @@ def _shown_settings(settings: Settings) -> dict[str, str]:
     shown = {name: str(value) for name, value in settings.model_dump().items() if value is not None}
     if settings.database_url is not None:
         try:
-            engine = open_engine(settings.database_url)
+            shown["database_url"] = shown_url(open_engine(settings.resolved_database_url).url)
         except RegistryError:
             shown["database_url"] = "***"
-        else:
-            shown["database_url"] = engine.url.render_as_string(hide_password=True)
     return shown
 
 

@@ -49,7 +49,13 @@ _COMMANDS = {
     "doctor": "doctor:doctor",
 }
 #: Sub-command groups: name to "module:attribute" of a Typer app.
-_GROUPS = {"topics": "topics:app", "models": "models:app", "alerts": "alerts:app"}
+_GROUPS = {
+    "topics": "topics:app",
+    "models": "models:app",
+    "alerts": "alerts:app",
+    "registry": "registry:app",
+    "db": "db:app",
+}
 
 
 def _resolve(target: str) -> object:

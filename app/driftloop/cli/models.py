@@ -1,19 +1,19 @@
-"""``driftloop models list|show|promote|rollback|register``."""
+"""``driftloop models list|show|approve|reject|promote|rollback|register``."""
 
 from __future__ import annotations
 
 import getpass
 import time
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.cli._database import call
 from driftloop.events.time import format_time
 from driftloop.registry import (
     ArtifactStore,
@@ -26,6 +26,7 @@ from driftloop.registry import (
     kafka_sender,
     open_engine,
 )
+from driftloop.registry.rows import UNDECIDED
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -35,6 +36,9 @@ app = typer.Typer(help="Models, their versions, promotion and rollback.", no_arg
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
 
+By = Annotated[str, typer.Option("--by", help="Who decides: the name that the history keeps.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
+
 #: How long a command waits for a broker before it leaves publishing to the worker.
 _BROKER_TIMEOUT_S = 2.0
 
@@ -42,7 +46,7 @@ _BROKER_TIMEOUT_S = 2.0
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Every model with its champion and challenger."""
-    rows = _call(lambda: _registry(Settings()).models())
+    rows = call(lambda: _registry(Settings()).models())
     if as_json:
         _print_json(rows)
         return
@@ -66,7 +70,7 @@ def show(model: str, as_json: AsJson = False) -> None:
             raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
         return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
 
-    content = _call(read)
+    content = call(read)
     if as_json:
         _print_json(content)
         return
@@ -100,13 +104,41 @@ def promote(
     model: str,
     version: str,
     reason: Reason = "promoted by hand",
-    force: Annotated[bool, typer.Option("--force", help="Also a version that its gates rejected.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a version that was rejected, or waits for approval.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
         registry.promote(model, version, reason, _now_ms(), _actor(), allow_rejected=force)
+        return version
+
+    _change(act, model, as_json)
+
+
+@app.command()
+def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = False) -> None:
+    """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
+
+    def act(registry: Registry) -> str:
+        registry.approve(model, version, _said(reason), _now_ms(), _person(by))
+        return version
+
+    _change(act, model, as_json)
+
+
+@app.command()
+def reject(model: str, version: str, by: By, reason: Why, as_json: AsJson = False) -> None:
+    """Say that a version which is not decided yet does not become the champion, and tell subscribers."""
+
+    def act(registry: Registry) -> str:
+        actor = _person(by)
+        before = registry.version(model, version)
+        if before is not None and before.status not in UNDECIDED and "champion" not in before.aliases:
+            raise RegistryError(f"the version {version!r} of {model!r} is {before.status} already; nothing was changed")
+        registry.reject(model, version, _said(reason), _now_ms(), actor)
         return version
 
     _change(act, model, as_json)
@@ -187,7 +219,7 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         name = act(registry)
         return name, registry.champion(model), registry
 
-    name, champion, registry = _call(change)
+    name, champion, registry = call(change)
     unpublished = _publish(registry, Settings())
     champion_name = None if champion is None else champion.version
     if as_json:
@@ -220,29 +252,26 @@ def _registry(settings: Settings) -> Registry:
     return Registry(engine, ArtifactStore(settings.resolved_artifacts))
 
 
-def _call(action: Any) -> Any:
-    try:
-        return action()
-    except (RegistryError, ValueError) as error:
-        _fail(str(error))
-    except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()
-        _fail(
-            f"the database did not answer ({said[0] if said else type(error).__name__}); check DRIFTLOOP_DATABASE_URL"
-        )
-
-
-def _fail(text: str) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(1)
-
-
 def _print_json(value: Any) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise RegistryError("--reason needs a reason that others can follow")
+    return reason.strip()
+
+
+def _person(by: str) -> str:
+    """The name that was given, with the account it was given under: nobody has checked the name."""
+    name, account = by.strip(), _actor()
+    if not name:
+        raise RegistryError("--by needs the name of who decides")
+    return name if name == account else f"{name} (account {account})"
 
 
 def _actor() -> str:

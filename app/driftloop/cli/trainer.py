@@ -21,5 +21,5 @@ def trainer(
     from driftloop.training.service import run_trainer
 
     settings = Settings()
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, secrets=settings.secrets())
     sys.exit(run_trainer(settings, lease_s=lease_seconds))

@@ -26,5 +26,5 @@ def worker(
     from driftloop.streaming.worker import run_worker
 
     settings = Settings()
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, secrets=settings.secrets())
     sys.exit(run_worker(settings, role.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
 from types import TracebackType
 from typing import Any
@@ -27,7 +27,8 @@ _MAX_IDENTIFIER = 256
 _encoder = msgspec.json.Encoder()
 
 Features = Mapping[str, Any] | Raw
-Output = float | Mapping[str, float] | Raw
+Output = float | Mapping[str, float] | Sequence[str | int] | Raw
+Truth = bool | int | float | str | Sequence[str | int] | Mapping[str, float] | Raw
 
 
 class Publisher:
@@ -60,9 +61,10 @@ class Publisher:
         """Publishes what a model said; returns the prediction's id, which its label must carry.
 
         ``features``: name to number, string, bool or None (missing); NaN counts as missing. ``prediction``: binary, the
-        probability of the positive class; regression, the value; multiclass, class name to probability. ``Raw`` (JSON
-        already encoded) goes as it is, unchecked. ``event_time_ms`` None: now; ``prediction_id`` None: a random one.
-        Raises ``ValueError`` or ``TypeError`` that name the field, ``DeliveryError`` if the event can't be queued.
+        probability of the positive class; regression, the value; multiclass, class name to probability; ranking, a list
+        of item ids from the best on. ``Raw`` (JSON already encoded) goes as it is, unchecked. ``event_time_ms`` None:
+        now; ``prediction_id`` None: a random one. Raises ``ValueError`` or ``TypeError`` that name the field,
+        ``DeliveryError`` if the event can't be queued.
         """
         identifier = uuid.uuid4().hex if prediction_id is None else _identifier("prediction_id", prediction_id)
         event = Prediction(
@@ -81,15 +83,16 @@ class Publisher:
         self,
         model_id: str,
         prediction_id: str,
-        label: bool | int | float | str | Raw,
+        label: Truth,
         *,
         event_time_ms: int | None = None,
         revision: int = 0,
     ) -> None:
         """Publishes what turned out true. ``event_time_ms`` is when it became known (None: now).
 
-        ``label``: binary, true or false (or 1, 0); regression, the value; multiclass, the class name. A higher
-        ``revision`` corrects a label sent before. Raises like :meth:`prediction`.
+        ``label``: binary, true or false (or 1, 0); regression, the value; multiclass, the class name; ranking, a list
+        of the relevant item ids, or item id to gain. A higher ``revision`` corrects a label sent before. Raises like
+        :meth:`prediction`.
         """
         identifier = _identifier("prediction_id", prediction_id)
         if isinstance(revision, bool) or not isinstance(revision, int) or revision < 0:
@@ -174,7 +177,9 @@ def _features(features: Mapping[str, Any]) -> Raw:
     return Raw(_encoder.encode(checked))
 
 
-def _output(prediction: float | Mapping[str, float]) -> Raw:
+def _output(prediction: float | Mapping[str, float] | Sequence[str | int]) -> Raw:
+    if isinstance(prediction, (list, tuple)):
+        return _items("prediction", prediction)
     if not isinstance(prediction, Mapping):
         return Raw(_encoder.encode(_number("prediction", prediction)))
     if not prediction:
@@ -187,12 +192,37 @@ def _output(prediction: float | Mapping[str, float]) -> Raw:
     return Raw(_encoder.encode(checked))
 
 
-def _label(label: bool | int | float | str) -> Raw:
+def _items(field: str, items: Sequence[str | int]) -> Raw:
+    plain = [_plain(item) for item in items]
+    for item in plain:
+        if isinstance(item, bool) or not isinstance(item, (str, int)) or item == "":
+            raise TypeError(f"{field}: expected item ids that are strings or integers, got {item!r}")
+    if len(set(map(str, plain))) != len(plain):
+        raise ValueError(f"{field}: an item is in the list twice")
+    return Raw(_encoder.encode(plain))
+
+
+def _gains(gains: Mapping[str, float]) -> Raw:
+    checked = {}
+    for item, gain in gains.items():
+        if not isinstance(item, str):
+            raise TypeError(f"label: expected item ids that are strings, got {item!r}")
+        checked[item] = _number(f"label.{item}", gain)
+        if checked[item] < 0:
+            raise ValueError(f"label.{item}: expected a gain from 0 on, got {gain}")
+    return Raw(_encoder.encode(checked))
+
+
+def _label(label: bool | int | float | str | Sequence[str | int] | Mapping[str, float]) -> Raw:
+    if isinstance(label, Mapping):
+        return _gains(label)
+    if isinstance(label, (list, tuple)):
+        return _items("label", label)
     label = _plain(label)
     return Raw(_encoder.encode(label if isinstance(label, str) else _number("label", label)))
 
 
-def _number(field: str, value: float) -> float:
+def _number(field: str, value: Any) -> float:
     value = _plain(value)
     if not isinstance(value, (int, float)):
         raise TypeError(f"{field}: expected a number, got {value!r}")

@@ -78,6 +78,8 @@ def _versions(model: ModelResult, month: str) -> str:
 def _sentence(model: ModelResult) -> str:
     total, unit = model.total, "" if model.metric == "roc_auc" else " minutes"
     digits = 3 if model.metric == "roc_auc" else 2
+    if len(model.versions) < 2:
+        return f"[bold]{model.model_id}[/]: no new version served yet, so both are the model frozen in January"
     outcome = "[green]ahead of[/]" if total.better else "[red]not ahead of[/]"
     return (
         f"[bold]{model.model_id}[/]: the closed loop is {outcome} the frozen model: {total.closed:.{digits}f} against "

@@ -176,6 +176,7 @@ def _settings(folder: Path, bootstrap: str) -> tuple[Settings, dict[str, str]]:
         "specs": SPECS,
         "data_dir": folder,
         "database_url": f"sqlite:///{folder / 'driftloop.db'}",
+        "database_url_file": "",
         "artifacts": folder / "artifacts",
         "app_id": "driftloop",
         "web_port": _two_ports(),

@@ -154,7 +154,7 @@ class ProductionService:
         if event.artifact is None:
             raise RuntimeError(f"version {event.model_version} of {event.model_id} has no model file to load")
         # The store checks the content against the digest in the name.
-        return load(self._store.read(event.artifact))
+        return load(self._store.read(event.artifact), sha256=event.artifact_sha256)
 
     def _publish(self, chunk: Chunk) -> None:
         frame = self._timeline.frame

@@ -42,7 +42,7 @@ def judge_inputs(
         )
     kinds: dict[str, str] = {name: feature.kind for name, feature in spec.features.items()}
     if PREDICTION in profile.features:
-        kinds[PREDICTION] = "categorical" if spec.task == "multiclass" else "numeric"
+        kinds[PREDICTION] = "categorical" if spec.task in ("multiclass", "ranking") else "numeric"
     obstacles = {name: _obstacle(name, kind, stats, spec) for name, kind in kinds.items()}
     measured = {
         name: with_thresholds(

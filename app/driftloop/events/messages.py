@@ -26,6 +26,8 @@ __all__ = [
     "PartialMessage",
     "PolicyDecision",
     "Prediction",
+    "QualityDecision",
+    "QualityReport",
     "ReferenceVerdict",
     "RetrainCommand",
     "Severity",
@@ -41,16 +43,18 @@ SCHEMA_VERSION = 1
 Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
 WindowKind = Literal["input", "outcome"]
 Decision = Literal["ok", "drift", "insufficient", "info"]
+QualityDecision = Literal["ok", "broken", "insufficient"]
 Severity = Literal["warning", "critical"]
 AlertState = Literal["opened", "firing", "resolved"]
-ModelEventKind = Literal["registered", "promoted", "rejected", "failed", "rolled_back"]
+ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back"]
 
 
 class Prediction(Struct, frozen=True, kw_only=True, gc=False):
     """What a model said about one case, with the features that it saw.
 
     ``prediction`` is, by the model's task: binary, the probability of the positive class in [0, 1]; regression, the
-    predicted value; multiclass, an object of class name to probability. ``features`` is an object of feature name to
+    predicted value; multiclass, an object of class name to probability; ranking, a list of item ids from the top or an
+    object of ``items`` and their ``scores``. ``features`` is an object of feature name to
     number, string, boolean or null (null and an absent key both mean missing).
     """
 
@@ -67,7 +71,9 @@ class Prediction(Struct, frozen=True, kw_only=True, gc=False):
 class Label(Struct, frozen=True, kw_only=True, gc=False):
     """What turned out true. ``event_time_ms`` is when it became known; a higher ``revision`` corrects a lower one.
 
-    Of several labels of one prediction the one with the highest (revision, event_time_ms) counts.
+    Of several labels of one prediction the one with the highest (revision, event_time_ms) counts. ``label`` is, by the
+    model's task: binary, 0 or 1; regression, a number; multiclass, a class name; ranking, a list of the relevant item
+    ids or an object of item id to gain.
     """
 
     prediction_id: Identifier
@@ -205,7 +211,10 @@ class FeatureReport(Struct, frozen=True, kw_only=True):
 
 
 class MetricReport(Struct, frozen=True, kw_only=True):
-    """One realised metric of one outcome window, with its interval and the reference's value where there is one."""
+    """One realised metric of one outcome window, with its interval and the reference's value where there is one.
+
+    ``error_bound`` is the most by which a histogram in place of the scores can have moved ``value``.
+    """
 
     metric: str
     value: float | None
@@ -217,6 +226,28 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     decision: Decision = "info"
     sentence: str = ""
     severity: Severity | None = None
+    error_bound: float | None = None
+
+
+class QualityReport(Struct, frozen=True, kw_only=True):
+    """One data-quality check of one window. ``subject`` names it for alerts: ``age/maximum``, ``volume``.
+
+    ``statistic`` counts as too much from ``threshold`` on (``volume``: outside [``low``, ``high``]) if it is
+    significant too; ``p_value`` is None where nothing is left to chance. ``breaks_inputs``: what a model would learn
+    from this window is the break, so a retraining on drift is held back.
+    """
+
+    check: str
+    subject: str
+    statistic: float | None
+    threshold: float | None
+    p_value: float | None
+    rows: int
+    decision: QualityDecision
+    sentence: str
+    low: float | None = None
+    high: float | None = None
+    breaks_inputs: bool = False
 
 
 class WindowReport(Struct, frozen=True, kw_only=True):
@@ -224,6 +255,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
 
     ``sliding`` is the length of a sliding window as the spec has it (``"7d"``; ``""``: a window of its own), ``panes``
     the number of windows with rows that it was merged from.
+    ``confusion`` has a row for each true class and a column for each predicted one (binary: negative, positive).
     """
 
     report_id: str
@@ -239,6 +271,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sources: list[SourceRange]
     features: list[FeatureReport] = field(default_factory=list)
     metrics: list[MetricReport] = field(default_factory=list)
+    quality: list[QualityReport] = field(default_factory=list)
     drifted_features: int = 0
     judged_features: int = 0
     labeled_rows: int = 0
@@ -250,6 +283,7 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     content_digest: str = ""
     sliding: str = ""
     panes: int = 0
+    confusion: list[list[int]] | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -316,7 +350,10 @@ class GateResult(Struct, frozen=True, kw_only=True):
 
 
 class ModelEvent(Struct, frozen=True, kw_only=True):
-    """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest."""
+    """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest.
+
+    ``actor``: who did it. ``history_sha256``: the head of the registry's hash-chained history after it.
+    """
 
     event_id: str
     kind: ModelEventKind
@@ -330,4 +367,6 @@ class ModelEvent(Struct, frozen=True, kw_only=True):
     reason: str = ""
     gates: list[GateResult] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
+    actor: str = ""
+    history_sha256: str | None = None
     schema_version: int = SCHEMA_VERSION

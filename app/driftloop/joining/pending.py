@@ -14,6 +14,10 @@ import msgspec
 
 __all__ = ["JoinKey", "LabelVerdict", "Pending", "PendingStore", "WaitingLabel", "judge_label"]
 
+#: A decoded prediction and a decoded label: see :mod:`driftloop.profiles.columns`, which this package does not import.
+PredictionValue = float | tuple[float, ...] | tuple[str, ...]
+LabelValue = float | int | dict[str, float]
+
 #: (model_id, prediction_id)
 JoinKey = tuple[str, str]
 CohortT = TypeVar("CohortT")
@@ -22,7 +26,8 @@ CohortT = TypeVar("CohortT")
 class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
     """One prediction until its cohort is dropped. ``value`` is the decoded prediction. Ranks are (revision, event time)
     of labels: ``counted_rank`` of the one in the cohort's sums, with its value and delay, ``standing_rank`` of the
-    highest one that came, which may have become known beyond the horizon."""
+    highest one that came, which may have become known beyond the horizon. ``weight`` is what the row's value is
+    multiplied with, NaN if unknown."""
 
     key: JoinKey
     cohort: CohortT
@@ -30,14 +35,15 @@ class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
     offset: int
     features: msgspec.Raw
     prediction: msgspec.Raw
-    value: float | tuple[float, ...]
+    value: PredictionValue
     segments: tuple[str, ...]
     late: bool
     variant: str | None = None
-    label: float | int = 0
+    label: LabelValue = 0
     label_delay_ms: int = 0
     counted_rank: tuple[int, int] | None = None
     standing_rank: tuple[int, int] | None = None
+    weight: float = 1.0
 
 
 class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +52,7 @@ class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
     key: JoinKey
     event_time_ms: int
     revision: int
-    value: float | int
+    value: LabelValue
     raw: msgspec.Raw
     offset: int
     max_before_ms: int

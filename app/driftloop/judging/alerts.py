@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from driftloop.events.messages import Alert, AlertState, FeatureReport, MetricReport, WindowKind, WindowReport
+from driftloop.quality.judge import UNLISTED_WHEN_FINE
 from driftloop.spec.model import AlertRules, DriftRules
 
 __all__ = ["AlertBook", "AlertEntry", "Signal", "retire_versions", "signals_from_report", "step"]
@@ -225,6 +226,8 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
 
     An input window gives, for each feature, a ``drift`` signal and one of ``data_quality`` for ``<feature>/missing``
     and for ``<feature>/unseen``, and one more ``drift`` signal for the share of drifting features (``features``).
+    Each data-quality check gives a ``data_quality`` signal; one that a report lists only where there is something to
+    say gives a good one for every feature that could be judged.
     An outcome window gives a ``performance`` signal for each rule. Coverage gives none. What is bad, and how much, is
     read off the report; nothing is decided here a second time.
     """
@@ -256,7 +259,43 @@ def _signals(report: WindowReport, judged_by: DriftRules) -> list[Signal]:
                 message=f"{report.drifted_features} of {report.judged_features} features drift",
             )
         )
+    signals.extend(_of_quality(report))
     return signals
+
+
+def _of_quality(report: WindowReport) -> Iterable[Signal]:
+    listed = {check.subject for check in report.quality}
+    for check in report.quality:
+        yield Signal(
+            kind="data_quality",
+            subject=check.subject,
+            segment=report.segment,
+            bad=None if check.decision == "insufficient" else check.decision == "broken",
+            severity="critical" if check.check == "volume" and not check.rows else "warning",
+            statistic=check.statistic,
+            threshold=check.threshold,
+            method=check.check,
+            message=check.sentence,
+        )
+    if report.segment:
+        return
+    for feature in report.features:
+        if feature.decision == "insufficient":
+            continue
+        for name in UNLISTED_WHEN_FINE:
+            subject = f"{feature.feature}/{name}"
+            if subject not in listed:
+                yield Signal(
+                    kind="data_quality",
+                    subject=subject,
+                    segment=report.segment,
+                    bad=False,
+                    severity="warning",
+                    statistic=0.0,
+                    threshold=None,
+                    method=name,
+                    message=f"{feature.feature}: nothing found by the check {name!r}",
+                )
 
 
 def _of_metric(metric: MetricReport, segment: str) -> Signal:

@@ -8,6 +8,7 @@ is judged, so that no decision depends on how far predictions happened to be ahe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,6 +20,7 @@ from driftloop.events.messages import (
     FeatureReport,
     MetricReport,
     PolicyDecision,
+    QualityReport,
     RetrainCommand,
     SourceRange,
     WindowReport,
@@ -27,17 +29,30 @@ from driftloop.events.time import NEVER_MS
 from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
 from driftloop.judging.earlier import EarlierWindows, earlier_references
 from driftloop.judging.report_ids import report_id_of
-from driftloop.judging.sentences import input_sentence, outcome_sentence
+from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
 from driftloop.judging.sliding import SlidingPart, sliding_parts, sliding_spec
+from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
+from driftloop.quality.duplicates import copies_share
+from driftloop.quality.history import QualityHistory, caught_up, remember
+from driftloop.quality.judge import judge_quality, judge_volume, usual_findings
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
-__all__ = ["Judged", "MergedPart", "ModelState", "TrailingWindow", "judge_window", "report_id_of", "report_of"]
+__all__ = [
+    "Judged",
+    "MergedPart",
+    "ModelState",
+    "TrailingWindow",
+    "judge_window",
+    "report_id_of",
+    "report_of",
+    "segments_of",
+]
 
 
 class TrailingWindow(msgspec.Struct, frozen=True):
@@ -57,6 +72,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
     last_outcome_end_ms: int = NEVER_MS
+    quality: QualityHistory = msgspec.field(default_factory=QualityHistory)  # of input windows
 
 
 @dataclass
@@ -96,15 +112,22 @@ def report_of(
     trailing: list[OutcomeStats],
     status: str = "final",
     *,
+    history: QualityHistory | None = None,
+    volume: list[QualityReport] | None = None,
+    groups: Mapping[str, OutcomeStats] | None = None,
     earlier: EarlierWindows | None = None,
     sliding: SlidingPart | None = None,
 ) -> tuple[WindowReport, bytes]:
-    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first; ``earlier``
-    finds the windows that references are made of; ``sliding`` says that this is a sliding window."""
+    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first, and
+    data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report;
+    ``groups`` are the version's segments in this window, for the gaps between them; ``earlier`` finds the windows that
+    references are made of; ``sliding`` says that this is a sliding window."""
     features: list[FeatureReport] = []
     metrics: list[MetricReport] = []
+    quality: list[QualityReport] = []
     labeled, coverage, delay_ms, rows = 0, None, None, 0
     drifted = judged = 0
+    confusion: list[list[int]] | None = None
     if isinstance(part.stats, InputStats):
         if sliding is not None:
             features = judge_inputs(part.stats, part.profile, spec, window_ms=key.end_ms - key.start_ms)
@@ -115,10 +138,16 @@ def report_of(
         judged = sum(feature.decision in ("ok", "drift") for feature in features)
         drifted = sum(feature.decision == "drift" for feature in features)
         decision, sentence = input_sentence(features, rows, spec)
+        if not part.segment and sliding is None:
+            quality = [*judge_quality(part.stats, spec, history), *(volume or [])]
+            sentence += quality_sentence(quality)
     else:
         metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
+        if groups is not None:
+            metrics += judge_fairness(groups, spec)
         rows, labeled = part.stats.predicted, part.stats.labeled
         coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
+        confusion = part.stats.confusion
         decision, sentence = outcome_sentence(metrics, rows, labeled)
     stats = part.stats.encode()
     report = WindowReport(
@@ -135,6 +164,7 @@ def report_of(
         sources=part.sources,
         features=features,
         metrics=metrics,
+        quality=quality,
         drifted_features=drifted,
         judged_features=judged,
         labeled_rows=labeled,
@@ -145,6 +175,7 @@ def report_of(
         spec_digest=spec_digest,
         sliding="" if sliding is None else sliding.length,
         panes=0 if sliding is None else sliding.panes,
+        confusion=confusion,
     )
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     changed = msgspec.structs.replace(report, content_digest=digest)
@@ -164,12 +195,26 @@ def judge_window(
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
+    history, serves, volume = _before(key, parts, state, spec)
     for part in parts:
         trailing: list[OutcomeStats] = []
+        groups: dict[str, OutcomeStats] | None = None
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
             trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-        report, stats = report_of(key, part, spec, spec_digest, trailing, earlier=earlier)
+            groups = segments_of(part.version, parts)
+        judges_volume = volume if part is serves else None
+        report, stats = report_of(
+            key,
+            part,
+            spec,
+            spec_digest,
+            trailing,
+            history=history,
+            volume=judges_volume,
+            groups=groups,
+            earlier=earlier,
+        )
         reports.append(report)
         judged.reports.append((report, stats))
     serving = _serving(reports)
@@ -177,6 +222,7 @@ def judge_window(
         judged.alerts += _update_alerts(state, key, reports, serving.model_version, spec)
     if key.kind == "input":
         state.last_input_end_ms = key.end_ms
+        _remember_quality(state, history, key, parts, serves, serving, spec)
         if serving is not None:
             state.unheard_inputs.append(_without_features(serving))
     else:
@@ -210,6 +256,50 @@ def _judge_sliding(
             if serving is not None and part.version == serving.model_version:
                 state.alerts, events = _step_alerts(state, report, spec)
                 judged.alerts += events
+
+
+def _before(
+    key: WindowKey, parts: list[MergedPart], state: ModelState, spec: ModelSpec
+) -> tuple[QualityHistory, MergedPart | None, list[QualityReport]]:
+    """What data-quality checks of an input window need: the history up to it, the part of the version that serves, as
+    :func:`_serving` will find it, and the verdict on the model's rows."""
+    if key.kind != "input":
+        return state.quality, None, []
+    history = caught_up(state.quality, key.start_ms, key.end_ms - key.start_ms)
+    whole = [part for part in parts if not part.segment]
+    serves = max(whole, key=lambda part: (_input_rows(part), part.version), default=None)
+    return history, serves, judge_volume(history, sum(map(_input_rows, whole)), key.start_ms, spec)
+
+
+def _input_rows(part: MergedPart) -> int:
+    return part.stats.rows if isinstance(part.stats, InputStats) else 0
+
+
+def _remember_quality(
+    state: ModelState,
+    history: QualityHistory,
+    key: WindowKey,
+    parts: list[MergedPart],
+    serves: MergedPart | None,
+    serving: WindowReport | None,
+    spec: ModelSpec,
+) -> None:
+    if serves is not None and serving is not None and isinstance(serves.stats, InputStats):
+        rows = sum(_input_rows(part) for part in parts if not part.segment)
+        copies = copies_share(serves.stats, spec.minimum_rows)
+        usual = usual_findings(serving.quality, serves.stats, spec)
+        state.quality = remember(
+            history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies, usual=usual
+        )
+
+
+def segments_of(version: str, parts: Iterable[MergedPart]) -> dict[str, OutcomeStats]:
+    """Outcome statistics of a version's segments, by segment key."""
+    return {
+        part.segment: part.stats
+        for part in parts
+        if part.version == version and part.segment and isinstance(part.stats, OutcomeStats)
+    }
 
 
 def _serving(reports: list[WindowReport]) -> WindowReport | None:
@@ -286,4 +376,13 @@ def _consult_policy(
 
 
 def _without_features(report: WindowReport) -> WindowReport:
-    return msgspec.structs.replace(report, features=[], sources=[])
+    """What the policy needs of it: of the features only those that drift because their values are missing."""
+    missing = [feature for feature in report.features if _is_missing(feature)]
+    broken = [check for check in report.quality if check.decision == "broken"]
+    return msgspec.structs.replace(report, features=missing, quality=broken, sources=[])
+
+
+def _is_missing(feature: FeatureReport) -> bool:
+    return feature.decision == "drift" and any(
+        result.method == "missing" and result.exceeded for result in feature.results
+    )

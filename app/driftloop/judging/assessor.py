@@ -6,14 +6,24 @@ Knows no Kafka and no database: profiles, states and earlier reports are looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
-from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window, report_id_of, report_of
+from driftloop.events.time import NEVER_MS
+from driftloop.judging.assess import (
+    Judged,
+    MergedPart,
+    ModelState,
+    judge_window,
+    report_id_of,
+    report_of,
+    segments_of,
+)
 from driftloop.judging.earlier import EarlierWindows
+from driftloop.judging.empty import empty_window_ends
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
@@ -53,7 +63,11 @@ class Advance:
 
 
 class Assessor:
-    """Windows of the models in one partition of the topic of partials."""
+    """Windows of the models in one partition of the topic of partials.
+
+    ``specs`` are those of these models alone: of a model whose windows another assessor puts together, every window
+    would seem to be empty.
+    """
 
     def __init__(
         self,
@@ -100,8 +114,11 @@ class Assessor:
         """Judge every window that has become final, in order, and restate those that late rows reached."""
         result = Advance()
         touched: set[str] = set()
-        for key, parts in self._assembly.newly_final():
-            if parts.in_time and key.end_ms > self._judged_until_ms(key):
+        for key, parts in self._due():
+            if parts is None:
+                self._judge_empty(key, result.judged)
+                touched.add(key.model_id)
+            elif parts.in_time and key.end_ms > self._judged_until_ms(key):
                 self._judge(key, parts, result.judged)
                 self._assembly.close(key)
                 touched.add(key.model_id)
@@ -118,6 +135,35 @@ class Assessor:
         result.restart_offset = self._assembly.restart_offset(self.next_offset)
         result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
         return result
+
+    def _due(self) -> list[tuple[WindowKey, WindowParts | None]]:
+        """Windows that have become final, in the order in which they must be judged; None for those without a row."""
+        due: list[tuple[WindowKey, WindowParts | None]] = list(self._assembly.newly_final())
+        ends_ms: dict[str, list[int]] = {}
+        for key, parts in due:
+            if parts and parts.in_time and key.kind == "input" and key.end_ms > self._judged_until_ms(key):
+                ends_ms.setdefault(key.model_id, []).append(key.end_ms)
+        predictions_ms, _ = self._assembly.maxima_ms()
+        if predictions_ms > NEVER_MS:
+            for model_id, spec in self._specs.items():
+                if spec.quality.enabled and spec.quality.empty_windows:
+                    due += self._empty(model_id, spec, ends_ms.get(model_id, []), predictions_ms)
+        # Where late rows alone came for a window without others, the empty one is judged before they restate it.
+        return sorted(due, key=lambda item: (item[0], item[1] is not None))
+
+    def _empty(
+        self, model_id: str, spec: ModelSpec, final_ends_ms: list[int], predictions_ms: int
+    ) -> list[tuple[WindowKey, None]]:
+        state = self._state(model_id)
+        ends_ms = empty_window_ends(
+            window_ms=spec.window_ms,
+            last_end_ms=state.last_input_end_ms if state.quality.version else None,
+            quiet=state.quality.quiet,
+            limit=spec.quality.empty_windows,
+            final_ends_ms=final_ends_ms,
+            until_ms=predictions_ms - spec.allowed_lateness_ms,
+        )
+        return [(WindowKey(end_ms, end_ms - spec.window_ms, model_id, "input"), None) for end_ms in ends_ms]
 
     # -- one window ----------------------------------------------------------------------------------------------
 
@@ -140,34 +186,71 @@ class Assessor:
                 self._earlier.remember(report, stats)
         judged.add(step)
 
+    def _judge_empty(self, key: WindowKey, judged: Judged) -> None:
+        """A window without a row, reported for the version that served last."""
+        state = self._state(key.model_id)
+        version = state.quality.version
+        profile = self._lookups.profile(key.model_id, version)
+        nothing = MergedPart(version, "", InputStats(profile), [], profile)
+        judged.add(judge_window(key, [nothing], state, self._specs[key.model_id], self._digests[key.model_id]))
+
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
         """Report again with what came after the final report, which itself stays as it is."""
-        report_id = report_id_of(key, *part)
-        # Judged a moment ago, and not stored yet?
-        fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
-        earlier = next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
+        restated = self._restated(key, part, parts, judged)
+        if restated is None:
+            return
+        spec = self._specs[key.model_id]
+        groups = None
+        if key.kind == "outcome" and not part[1] and spec.performance.fairness:
+            groups = segments_of(part[0], self._siblings(key, part[0], parts, judged))
+        judged.reports.append(
+            report_of(
+                key,
+                restated,
+                spec,
+                self._digests[key.model_id],
+                [],
+                status="restated",
+                groups=groups,
+                earlier=self._earlier,
+            )
+        )
+
+    def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:
+        """What was reported with what came after it; None if nothing did."""
+        earlier = self._reported(key, part, judged)
         reported = set() if earlier is None else {source.partition for source in earlier[0].sources}
         missed = [held for at, held in parts.in_time.get(part, {}).items() if at not in reported]
         late = list(parts.late.get(part, {}).values())
         if not missed and not late:
-            return
+            return None
         restated = self._merge(key, part, [*missed, *late])
         if late:
             restated.late_rows = _rows(self._merge(key, part, late))
         if earlier is not None:
             _merge_into(restated.stats, self._decode(key, part, earlier[1]))
             restated.sources = sorted([*earlier[0].sources, *restated.sources])
-        judged.reports.append(
-            report_of(
-                key,
-                restated,
-                self._specs[key.model_id],
-                self._digests[key.model_id],
-                [],
-                status="restated",
-                earlier=self._earlier,
-            )
-        )
+        return restated
+
+    def _reported(self, key: WindowKey, part: PartKey, judged: Judged) -> tuple[WindowReport, bytes] | None:
+        """The final report of a part with its statistics, perhaps judged a moment ago and not stored yet."""
+        report_id = report_id_of(key, *part)
+        fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
+        return next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
+
+    def _siblings(self, key: WindowKey, version: str, parts: WindowParts, judged: Judged) -> Iterator[MergedPart]:
+        """Every segment of a version in an outcome window, restated or as it was reported."""
+        profile = self._lookups.profile(key.model_id, version)
+        for segment in sorted(profile.segments):
+            part = (version, segment)
+            merged = self._restated(key, part, parts, judged)
+            if merged is None:
+                reported = self._reported(key, part, judged)
+                if reported is None:
+                    continue
+                stats = self._decode(key, part, reported[1])
+                merged = MergedPart(version, segment, stats, reported[0].sources, profile.for_segment(segment))
+            yield merged
 
     def _merge(self, key: WindowKey, part: PartKey, partials: Iterable[HeldPartial]) -> MergedPart:
         version, segment = part

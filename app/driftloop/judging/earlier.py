@@ -63,7 +63,7 @@ class EarlierWindows:
 
     def merged(self, key: WindowKey, part: PartKey, offsets_ms: Iterable[int]) -> tuple[Stats | None, int]:
         """Windows of this model, kind, version and segment that lie so long before ``key``, merged, and how many of
-        them there are. A window without rows has no report."""
+        them have rows."""
         total: Stats | None = None
         count = 0
         for offset_ms in offsets_ms:
@@ -72,7 +72,7 @@ class EarlierWindows:
             if encoded is None:
                 continue
             stats = self._decode(before, part, encoded)
-            count += 1
+            count += (stats.rows if isinstance(stats, InputStats) else stats.predicted) > 0
             if total is None:
                 total = stats
             else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from driftloop.drift.references import reference_text
-from driftloop.events.messages import Decision, FeatureReport, MetricReport
+from driftloop.events.messages import Decision, FeatureReport, MetricReport, QualityReport
 from driftloop.spec.model import DriftReference, ModelSpec
 
-__all__ = ["input_sentence", "outcome_sentence"]
+__all__ = ["input_sentence", "outcome_sentence", "quality_sentence"]
 
 
 def input_sentence(features: list[FeatureReport], rows: int, spec: ModelSpec) -> tuple[Decision, str]:
@@ -48,3 +48,12 @@ def outcome_sentence(metrics: list[MetricReport], rows: int, labeled: int) -> tu
     if judged and all(metric.decision == "insufficient" for metric in judged):
         return "insufficient", f"Not enough labeled rows for a rule to decide. {coverage}"
     return "ok", coverage
+
+
+def quality_sentence(quality: list[QualityReport]) -> str:
+    """What is added about data quality; nothing if no check is broken."""
+    broken = [check for check in quality if check.decision == "broken"]
+    if not broken:
+        return ""
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    return f" The data is broken: {broken[0].sentence}{more}."

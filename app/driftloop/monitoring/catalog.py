@@ -9,6 +9,7 @@ from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
+from driftloop.profiles.rules import RuleBook
 from driftloop.profiles.segments import segment_key
 from driftloop.spec.model import ModelSpec
 
@@ -31,6 +32,10 @@ class ModelContext:
         self.features = FeatureDecoder(spec)
         self.prediction = PredictionDecoder(spec)
         self.label = LabelDecoder(spec)
+        self.rules = RuleBook(spec)
+        self.feature_names = frozenset(spec.features)
+        #: The feature that a row's value is multiplied with, if there is one.
+        self.weight_column = None if spec.performance.value is None else spec.performance.value.column
         self.window_ms = spec.window_ms
         self.horizon_ms = spec.label_horizon_ms
         self.retention_ms = spec.late_retention_ms
@@ -62,4 +67,4 @@ class VersionContext:
 
 def new_outcomes(spec: ModelSpec, profile: ReferenceProfile) -> OutcomeStats:
     """Empty outcome statistics of a version; statistics merge only if they were made with the same settings."""
-    return OutcomeStats(spec.task, spec.classes, spec.performance.decision_threshold, center=profile.label_mean)
+    return OutcomeStats.of_spec(spec, center=profile.label_mean)

@@ -107,6 +107,21 @@ class Cohort:
         assert isinstance(pane, OutcomePane)
         return pane
 
+    def count_refused(self, feature: str, kind: str, offset: int, *, late: bool) -> None:
+        """A record of this window could not be read."""
+        pane = self.input_pane("", late)
+        assert pane.stats is not None, "a record in time reached a window that its own partition had closed"
+        pane.stats.quality.add_refused(feature, kind)
+        pane.span.predictions(offset, offset)
+        pane.dirty = True
+
+    def count_repeated(self) -> None:
+        """A further record with the id of one of its rows, while the window was open."""
+        pane = self.input_pane("", False)
+        assert pane.stats is not None, "a repeated id reached a window that its own partition had closed"
+        pane.stats.quality.repeated_ids += 1
+        pane.dirty = True
+
     @property
     def published(self) -> bool:
         """Nothing in it waits to be published, and its panes of rows in time were published as final."""

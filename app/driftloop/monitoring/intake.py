@@ -15,9 +15,18 @@ from driftloop.events.messages import Label, Prediction
 from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
-from driftloop.profiles.columns import PREDICTION, FeatureDecoder, prediction_column, select_rows
+from driftloop.profiles.columns import (
+    PREDICTION,
+    FeatureDecoder,
+    LabelValue,
+    PredictionValue,
+    prediction_column,
+    select_rows,
+)
+from driftloop.profiles.refusals import refusal_of_features, refusal_of_prediction
+from driftloop.profiles.row_hashes import row_hashes
 
-__all__ = ["Intake", "LabelsTaken", "Limits", "PredictionRows", "PredictionsTaken"]
+__all__ = ["Intake", "LabelsTaken", "Limits", "PredictionRows", "PredictionsTaken", "RefusedPrediction"]
 
 _decode_prediction = msgspec.json.Decoder(Prediction).decode
 _decode_label = msgspec.json.Decoder(Label).decode
@@ -40,17 +49,26 @@ class _Refused(Exception):
 
 @dataclass
 class PredictionRows:
-    """Good predictions of one model version from one batch, in offset order."""
+    """Good predictions of one model version from one batch, in offset order. ``times_ms``: event times, int64 (n,)."""
 
     version: VersionContext
+    times_ms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     indexes: list[int] = field(default_factory=list)  # positions in the batch
     offsets: list[int] = field(default_factory=list)
     events: list[Prediction] = field(default_factory=list)
     rows: list[Any] = field(default_factory=list)
-    values: list[float | tuple[float, ...]] = field(default_factory=list)
+    values: list[PredictionValue] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._columns: dict[str, NDArray[np.float64] | list[str | None]] | None = None
+        self._hashes: NDArray[np.uint32] | None = None
+
+    @property
+    def hashes(self) -> NDArray[np.uint32]:
+        """A hash of each row's features, uint32 (n,)."""
+        if self._hashes is None:
+            self._hashes = row_hashes((event.features for event in self.events), len(self.events))
+        return self._hashes
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64] | list[str | None]]:
@@ -71,13 +89,26 @@ class PredictionRows:
         return select_rows(self.columns, positions)
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedPrediction:
+    """A dead letter whose model, version and time are known: its features or its prediction are what is wrong."""
+
+    index: int  # position in the batch
+    version: VersionContext
+    event_time_ms: int
+    feature: str
+    kind: str
+
+
 @dataclass
 class PredictionsTaken:
-    """A decoded batch. ``times_ms``: int64 (n,), event time by position, or NEVER_MS where the record was refused."""
+    """A decoded batch. ``times_ms``: int64 (n,), event time by position, or NEVER_MS where the record was refused.
+    ``refused`` are those of the dead letters that can be counted in a window."""
 
     times_ms: NDArray[np.int64]
     groups: dict[VersionContext, PredictionRows]
     dead_letters: list[DeadLetter]
+    refused: list[RefusedPrediction] = field(default_factory=list)
 
 
 @dataclass
@@ -85,7 +116,7 @@ class LabelsTaken:
     """A decoded batch. ``labels``: position, model, event and decoded label of each good record."""
 
     times_ms: NDArray[np.int64]
-    labels: list[tuple[int, ModelContext, Label, float | int]]
+    labels: list[tuple[int, ModelContext, Label, LabelValue]]
     dead_letters: list[DeadLetter]
 
 
@@ -129,7 +160,10 @@ class Intake:
         times_ms = np.full(len(batch), NEVER_MS, np.int64)
         groups: dict[VersionContext, PredictionRows] = {}
         letters: list[DeadLetter] = []
+        refused: list[RefusedPrediction] = []
         for index, value in enumerate(batch.values):
+            version: VersionContext | None = None
+            row: Any = None
             try:
                 event: Prediction = _decode_prediction(self._readable(value))
                 self._check_time(event.event_time_ms, batch.timestamps_ms[index])
@@ -138,6 +172,13 @@ class Intake:
                 output = version.model.prediction.decode(event.prediction)
             except (msgspec.MsgspecError, UnicodeDecodeError, _Refused) as error:
                 letters.append(_letter(batch, index, error))
+                if version is not None and isinstance(error, msgspec.ValidationError):
+                    feature, kind = (
+                        refusal_of_features(error, version.model.feature_names)
+                        if row is None
+                        else refusal_of_prediction(error)
+                    )
+                    refused.append(RefusedPrediction(index, version, event.event_time_ms, feature, kind))
                 continue
             times_ms[index] = event.event_time_ms
             group = groups.get(version)
@@ -148,12 +189,14 @@ class Intake:
             group.events.append(event)
             group.rows.append(row)
             group.values.append(output)
-        return PredictionsTaken(times_ms, groups, letters)
+        for group in groups.values():
+            group.times_ms = times_ms[group.indexes]
+        return PredictionsTaken(times_ms, groups, letters, refused)
 
     def labels(self, batch: RecordBatch) -> LabelsTaken:
         """Decode a batch of the labels topic."""
         times_ms = np.full(len(batch), NEVER_MS, np.int64)
-        labels: list[tuple[int, ModelContext, Label, float | int]] = []
+        labels: list[tuple[int, ModelContext, Label, LabelValue]] = []
         letters: list[DeadLetter] = []
         for index, value in enumerate(batch.values):
             try:

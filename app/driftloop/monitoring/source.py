@@ -19,7 +19,7 @@ from driftloop.events.time import NEVER_MS
 from driftloop.joining.pending import LabelVerdict, Pending, PendingStore, WaitingLabel, judge_label
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.cohort import Cohort, LogPoint
-from driftloop.monitoring.intake import Intake, Limits, PredictionRows
+from driftloop.monitoring.intake import Intake, Limits, PredictionRows, RefusedPrediction
 from driftloop.monitoring.outputs import DeadLetter, MonitorOutputs
 from driftloop.monitoring.updates import OutcomeUpdates, update_input_panes
 from driftloop.profiles.segments import segment_names
@@ -57,6 +57,8 @@ class SourceMonitor:
     ) -> None:
         self.partition = partition
         self.outputs = MonitorOutputs()
+        #: By model: largest event time of its predictions, and the record time of the last one. Not part of any report.
+        self.latest_ms: dict[str, tuple[int, int]] = {}
         self._topics = (predictions_topic, labels_topic)
         self._intake = Intake(catalog, limits)
         self._pending: PendingStore[Cohort] = PendingStore()
@@ -119,6 +121,8 @@ class SourceMonitor:
         for version, group in rows.groups.items():
             self._take_group(batch, version, group, before[group.indexes], updates)
         updates.apply()
+        for refused in rows.refused:
+            self._count_refused(refused, batch.offsets[refused.index], int(before[refused.index]))
         self._refuse(rows.dead_letters)
         self.predictions_offset = batch.offsets[-1] + 1
         self._end_rebuild_if_reached()
@@ -140,6 +144,7 @@ class SourceMonitor:
         segment_columns = [
             (names, [group.column(name) for name in names]) for names in map(segment_names, spec.segments)
         ]
+        weights = None if model.weight_column is None else np.asarray(group.column(model.weight_column), np.float64)
         for index, event in enumerate(group.events):
             time_ms = event.event_time_ms
             offset = group.offsets[index]
@@ -148,6 +153,8 @@ class SourceMonitor:
             known = self._pending.find(key)
             if known is not None and watermark < known.cohort.drop_ms:
                 self.outputs.duplicates[spec.model] += 1
+                if watermark < known.cohort.end_ms:
+                    known.cohort.count_repeated()
                 continue
             start_ms = time_ms - time_ms % model.window_ms
             end_ms = start_ms + model.window_ms
@@ -181,11 +188,13 @@ class SourceMonitor:
                 ),
                 late=end_ms <= watermark,
                 variant=event.variant,
+                weight=1.0 if weights is None else float(weights[index]),
             )
             self._pending.add(pending)
             cohort.rows.append(pending)
             fresh.append(index)
             arrived.append(pending)
+        self._note_latest(batch, group)
         self.outputs.predictions[spec.model] += len(arrived)
         self.outputs.late[spec.model] += sum(pending.late for pending in arrived)
         update_input_panes(group, fresh, arrived)
@@ -194,6 +203,24 @@ class SourceMonitor:
         for pending in arrived:
             for waiting in self._pending.claim(pending.key):
                 self._join(model, pending, waiting, updates)
+
+    def _count_refused(self, refused: RefusedPrediction, offset: int, before_ms: int) -> None:
+        """A dead letter counts in the window that it would have been in, unless that was forgotten."""
+        model = refused.version.model
+        start_ms = refused.event_time_ms - refused.event_time_ms % model.window_ms
+        end_ms = start_ms + model.window_ms
+        watermark = before_ms - model.lateness_ms
+        if end_ms + model.keep_ms <= watermark:
+            return
+        cohort = self._cohort(refused.version, start_ms)
+        cohort.saw_prediction(LogPoint(offset, before_ms))
+        cohort.count_refused(refused.feature, refused.kind, offset, late=end_ms <= watermark)
+
+    def _note_latest(self, batch: RecordBatch, group: PredictionRows) -> None:
+        model_id = group.version.model.spec.model
+        event_ms, record_ms = self.latest_ms.get(model_id, (NEVER_MS, NEVER_MS))
+        event_ms = max(event_ms, int(group.times_ms.max()))
+        self.latest_ms[model_id] = (event_ms, max(record_ms, batch.timestamps_ms[group.indexes[-1]]))
 
     # -- labels --------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,19 @@ import numpy as np
 from driftloop.joining.pending import Pending
 from driftloop.monitoring.cohort import Cohort, OutcomePane
 from driftloop.monitoring.intake import PredictionRows
+from driftloop.profiles.columns import Columns, LabelValue, PredictionValue
+from driftloop.profiles.feature_keys import sampled_rows
+from driftloop.profiles.quality import QualityStats
+from driftloop.spec.model import Task
 
 __all__ = ["OutcomeUpdates", "update_input_panes"]
+
+_LABEL_TYPES: dict[Task, type[np.generic] | None] = {
+    "binary": np.int64,
+    "multiclass": np.int64,
+    "regression": np.float64,
+    "ranking": None,
+}
 
 
 def update_input_panes(group: PredictionRows, positions: list[int], pending: list[Pending[Cohort]]) -> None:
@@ -28,17 +39,38 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
     for (_, late, segment), (cohort, members) in buckets.items():
         pane = cohort.input_pane(segment, late)
         assert pane.stats is not None, "a row in time reached a window that its own partition had closed"
-        pane.stats.update(group.select(members), len(members))
+        columns = group.select(members)
+        pane.stats.update(columns, len(members))
+        if not segment:
+            _update_quality(pane.stats.quality, group, members, columns)
         pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])
         pane.dirty = True
 
 
+def _update_quality(quality: QualityStats, group: PredictionRows, members: list[int], columns: Columns) -> None:
+    model = group.version.model
+    if model.rules:
+        quality.add_violations(model.rules.violations(columns))
+    hashes, times_ms = group.hashes, group.times_ms
+    if len(members) < len(group.events):
+        index = np.asarray(members, np.intp)
+        hashes, times_ms = hashes[index], times_ms[index]
+    quality.hashed_rows += len(members)
+    quality.distinct.update(hashes)
+    sample = sampled_rows(hashes, times_ms)
+    if sample.size:
+        events = group.events
+        quality.keys.update((events[members[at]].features for at in sample.tolist()), model.feature_names)
+
+
 @dataclass
 class _PaneUpdate:
-    label_type: type[np.generic]
+    label_type: type[np.generic] | None  # None: lists and mappings, as they are
+    weighted: bool
     predicted: int = 0
-    predictions: list[float | tuple[float, ...]] = field(default_factory=list)
-    labels: list[float | int] = field(default_factory=list)
+    predictions: list[PredictionValue] = field(default_factory=list)
+    labels: list[LabelValue] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     delays_ms: list[int] = field(default_factory=list)
     signs: list[int] = field(default_factory=list)
 
@@ -74,8 +106,10 @@ class OutcomeUpdates:
             pane = cohort.outcome_pane(segment, late)
             update = self._updates.get(pane)
             if update is None:
-                regression = cohort.version.model.spec.task == "regression"
-                update = self._updates[pane] = _PaneUpdate(np.float64 if regression else np.int64)
+                model = cohort.version.model
+                update = self._updates[pane] = _PaneUpdate(
+                    _LABEL_TYPES[model.spec.task], weighted=model.weight_column is not None
+                )
             found.append((pane, update))
         return found
 
@@ -85,6 +119,8 @@ class OutcomeUpdates:
         update.labels.append(pending.label)
         update.delays_ms.append(pending.label_delay_ms)
         update.signs.append(sign)
+        if update.weighted:
+            update.weights.append(pending.weight)
 
     def apply(self) -> None:
         for pane, update in self._updates.items():
@@ -93,11 +129,33 @@ class OutcomeUpdates:
                 pane.stats.add_predicted(update.predicted)
             if not update.labels:
                 continue
+            if update.label_type is None:
+                _apply_lists(pane, update)
+                continue
             predictions = np.asarray(update.predictions, np.float64)
             labels = np.asarray(update.labels, update.label_type)
+            weights = np.asarray(update.weights, np.float64) if update.weighted else None
             delays_ms = np.asarray(update.delays_ms, np.int64)
             signs = np.asarray(update.signs, np.int64)
             for sign in (1, -1):
                 chosen = signs == sign
                 if chosen.any():
-                    pane.stats.update(predictions[chosen], labels[chosen], delays_ms[chosen], sign)
+                    pane.stats.update(
+                        predictions[chosen],
+                        labels[chosen],
+                        delays_ms[chosen],
+                        sign,
+                        weights=None if weights is None else weights[chosen],
+                    )
+
+
+def _apply_lists(pane: OutcomePane, update: _PaneUpdate) -> None:
+    """Rows of a ranking task: item lists and gains by item have no array."""
+    for sign in (1, -1):
+        chosen = [index for index, of in enumerate(update.signs) if of == sign]
+        pane.stats.update(
+            [update.predictions[index] for index in chosen],  # type: ignore[misc]
+            [update.labels[index] for index in chosen],  # type: ignore[misc]
+            np.asarray([update.delays_ms[index] for index in chosen], np.int64),
+            sign,
+        )

@@ -53,6 +53,12 @@ class Families:
         self.batch = histogram("batch_seconds", "Time to handle one record batch.", BATCH_BOUNDS_SECONDS, "topic")
         self.lag = gauge("consumer_lag", "Records of the partition that are not read yet.", *source)
         self.event_time = gauge("event_timestamp_seconds", "Largest event time read.", *source)
+        self.prediction_event_time = gauge(
+            "prediction_event_timestamp_seconds", "Largest event time of the model's predictions.", "model"
+        )
+        self.prediction_record_time = gauge(
+            "prediction_record_timestamp_seconds", "Record time of the model's last prediction.", "model"
+        )
         self.pending = gauge("pending_predictions", "Predictions that wait for their label.", "partition")
 
         self.windows = counter("windows_total", "Windows reported.", "model", "kind", "status", "decision")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -28,19 +29,48 @@ def mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     {'event': 'open', 'url': 'postgresql://me:***@db/driftloop', 'sasl_password': '***'}
     """
     for key, value in event.items():
-        if _SECRET_KEY.search(key):
-            event[key] = _MASK
-        elif isinstance(value, str):
-            event[key] = _URL_PASSWORD.sub(rf"\1:{_MASK}@", value)
+        event[key] = _MASK if _SECRET_KEY.search(key) else _masked(value, ())
     return event
+
+
+def _masked(value: Any, secrets: Iterable[str]) -> Any:
+    """The value without secrets, also inside of lists, mappings and errors."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, _MASK)
+        return _URL_PASSWORD.sub(rf"\1:{_MASK}@", value)
+    if isinstance(value, Mapping):
+        return {
+            key: _MASK if isinstance(key, str) and _SECRET_KEY.search(key) else _masked(item, secrets)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item, secrets) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _masked(str(value), secrets)
+
+
+def _mask_these(secrets: Iterable[str]) -> Processor:
+    """Mask the texts wherever they turn up. Ones of less than four characters would take the meaning out of every
+    line."""
+    known = tuple(sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True))
+
+    def mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {key: _masked(value, known) for key, value in event.items()}
+
+    return mask
 
 
 def configure_logs(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["json", "console"] = "json",
     stream: TextIO | None = None,
+    secrets: Iterable[str] = (),
 ) -> None:
     """Send all logs of the process, structlog's and the standard library's, to ``stream`` (default: stderr).
+
+    ``secrets``: texts that are masked wherever they turn up (:meth:`driftloop.settings.Settings.secrets`).
 
     Calling it again replaces the earlier set-up, so a worker can call it once more after a library has changed it.
     """
@@ -56,10 +86,16 @@ def configure_logs(
     ]
     last: list[Processor]
     if form == "json":
-        last = [structlog.processors.format_exc_info, mask_secrets, _order_keys, structlog.processors.JSONRenderer()]
+        last = [_order_keys, structlog.processors.JSONRenderer()]
     else:
         colors = bool(getattr(stream, "isatty", lambda: False)())
-        last = [mask_secrets, structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="ts")]
+        # Not the pretty traceback: it prints local variables, and passwords are among them.
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=colors, timestamp_key="ts", exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    last = [structlog.processors.format_exc_info, _mask_these(secrets), mask_secrets, *last]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     )

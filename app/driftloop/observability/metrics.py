@@ -28,7 +28,7 @@ __all__ = ["Metrics"]
 _ALERT_KINDS = ("drift", "performance", "data_quality")
 _ALERT_STATES = ("opened", "firing", "resolved")
 _TRIGGERS = ("performance", "drift", "schedule")
-_MODEL_EVENTS = ("registered", "promoted", "rejected", "failed", "rolled_back")
+_MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back")
 _WINDOW_KINDS = ("input", "outcome")
 
 
@@ -114,6 +114,11 @@ class Metrics:
             self._families.event_time.set((topic, str(partition)), event_time_ms / 1_000)
         if lag is not None:
             self._families.lag.set((topic, str(partition)), max(0, lag))
+
+    def latest_prediction(self, model_id: str, event_time_ms: int, record_time_ms: int) -> None:
+        """How fresh the model's predictions are: the largest event time, and the record time of the last one."""
+        self._families.prediction_event_time.set((model_id,), event_time_ms / 1_000)
+        self._families.prediction_record_time.set((model_id,), record_time_ms / 1_000)
 
     def pending(self, partition: int, count: int) -> None:
         self._families.pending.set((str(partition),), count)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftloop.performance import ranking
+from driftloop.performance.average_precision import average_precision
 from driftloop.performance.bounded_sums import BoundedSums
+from driftloop.performance.calibration import CalibrationGroups, brier_parts, calibration_error, calibration_groups
+from driftloop.performance.confusion import CONFUSION_METRICS, Confusion, proportion
+from driftloop.performance.exact_scores import ExactScores
 from driftloop.performance.intervals import normal_interval, wilson_interval
+from driftloop.performance.lift import lift
 from driftloop.performance.logarithm import natural_log
-from driftloop.performance.metrics import TASK_METRICS, MetricValue
+from driftloop.performance.metrics import MetricValue
+from driftloop.performance.score_table import ScoreTable
 from driftloop.performance.sparse import load_sparse, to_sparse
+from driftloop.performance.value import ValueSums
+from driftloop.spec.model import ValueSpec
 
 __all__ = ["LOG_LOSS_CLIP", "BinarySums"]
 
@@ -32,24 +41,39 @@ def log_losses(probability_of_truth: NDArray[np.float64]) -> NDArray[np.float64]
 class BinarySums:
     """Confusion matrix, score histogram per class, sums of log loss, Brier score and score with their squares.
 
-    A score of at least ``decision_threshold`` counts as a positive decision.
+    A score of at least ``decision_threshold`` counts as a positive decision. The scores of up to ``exact_rows`` rows
+    are kept beside the histogram. ``value``: what each outcome is worth.
     """
 
-    __slots__ = ("_bins", "bounded", "confusion", "decision_threshold", "scores")
+    __slots__ = ("_bins", "bounded", "confusion", "decision_threshold", "exact", "scores", "value")
 
-    def __init__(self, decision_threshold: float, score_bins: int) -> None:
+    def __init__(
+        self, decision_threshold: float, score_bins: int, exact_rows: int = 0, value: ValueSpec | None = None
+    ) -> None:
         self._bins = ranking.score_bins(score_bins)
+        self.exact = ExactScores(exact_rows) if exact_rows else None
+        self.value = None if value is None else ValueSums(value)
         self.decision_threshold = decision_threshold
         self.bounded = BoundedSums(6)
         self.confusion = [0, 0, 0, 0]  # true negatives, false positives, false negatives, true positives
         self.scores = np.zeros(2 * self._bins.size, np.int64)  # negatives' bins, then positives'
 
-    def update(self, predictions: NDArray[np.float64], labels: NDArray[np.int64], sign: int) -> None:
-        """Raises ``ValueError`` before anything is counted if a score is outside [0, 1] or a label not 0 or 1."""
+    def update(
+        self,
+        predictions: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        sign: int,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        """``weights`` (n,): what the value of each row is multiplied with, NaN where unknown. Raises ``ValueError``
+        before anything is counted if a score is outside [0, 1] or a label not 0 or 1."""
         if not (predictions.min() >= 0.0 and predictions.max() <= 1.0):
             raise ValueError("predictions of a binary task are probabilities in [0, 1]; at least one here is not")
         if labels.min() < 0 or labels.max() > 1:
             raise ValueError("labels of a binary task are 0 or 1; at least one here is neither")
+        cell = 2 * labels + (predictions >= self.decision_threshold)
+        if self.value is not None:
+            self.value.update(cell, weights, sign)
         terms = np.empty((6, predictions.size))
         positive = labels == 1
         truth = np.where(positive, predictions, 1.0 - predictions)
@@ -63,14 +87,20 @@ class BinarySums:
         terms[_SCORE] = predictions
         np.multiply(predictions, predictions, out=terms[_SCORE_SQUARE])
         self.bounded.add(terms, sign)
-        cells = np.bincount(2 * labels + (predictions >= self.decision_threshold), minlength=4).tolist()
+        cells = np.bincount(cell, minlength=4).tolist()
         self.confusion = [mine + sign * new for mine, new in zip(self.confusion, cells, strict=True)]
         np.add.at(self.scores, self._bins.index(predictions) + labels * self._bins.size, sign)
+        if self.exact is not None:
+            self.exact.add(predictions, labels, sign)
 
     def merge(self, other: BinarySums) -> None:
         self.bounded.merge(other.bounded)
         self.confusion = [mine + theirs for mine, theirs in zip(self.confusion, other.confusion, strict=True)]
         self.scores += other.scores
+        if self.exact is not None and other.exact is not None:
+            self.exact.merge(other.exact)
+        if self.value is not None and other.value is not None:
+            self.value.merge(other.value)
 
     def copy(self) -> BinarySums:
         twin = BinarySums.__new__(BinarySums)
@@ -79,6 +109,8 @@ class BinarySums:
         twin.bounded = self.bounded.copy()
         twin.confusion = self.confusion.copy()
         twin.scores = self.scores.copy()
+        twin.exact = None if self.exact is None else self.exact.copy()
+        twin.value = None if self.value is None else self.value.copy()
         return twin
 
     @property
@@ -88,31 +120,25 @@ class BinarySums:
 
     def auc_error_bound(self) -> float | None:
         """See :func:`driftloop.performance.ranking.auc_error_bound`."""
-        size = self._bins.size
-        return ranking.auc_error_bound(self.scores[size:], self.scores[:size])
+        return _View(self, 0.95).roc_auc.error_bound
 
-    def metrics(self, confidence: float) -> dict[str, MetricValue]:
-        """Every binary metric, in the order of ``TASK_METRICS``."""
-        true_negatives, false_positives, false_negatives, true_positives = self.confusion
-        rows = sum(self.confusion)
-        size = self._bins.size
-        positives, negatives = self.scores[size:], self.scores[:size]
-        low, high = ranking.auc_interval(positives, negatives, confidence)
-        wrong = false_positives + false_negatives
-        found = {
-            "roc_auc": MetricValue(ranking.roc_auc(positives, negatives), low, high, rows),
-            "log_loss": self._mean(_LOSS, rows, confidence, None),
-            "accuracy": _proportion(true_positives + true_negatives, rows, rows, confidence),
-            "brier": self._mean(_BRIER, rows, confidence, 1.0),
-            "base_rate": _proportion(true_positives + false_negatives, rows, rows, confidence),
-            "precision": _proportion(true_positives, true_positives + false_positives, rows, confidence),
-            "recall": _proportion(true_positives, true_positives + false_negatives, rows, confidence),
-            "f1": _f1(true_positives, wrong, rows, confidence),
-            "mean_score": self._mean(_SCORE, rows, confidence, 1.0),
-        }
-        return {name: found[name] for name in TASK_METRICS["binary"]}
+    def matrix(self) -> list[list[int]]:
+        """The confusion matrix, row: truth, column: decision, negative first."""
+        return [self.confusion[:2], self.confusion[2:]]
 
-    def _mean(self, index: int, rows: int, confidence: float, most: float | None) -> MetricValue:
+    def metrics(self, confidence: float, names: Iterable[str]) -> dict[str, MetricValue]:
+        """These binary metrics; needs at least one row. Raises ``KeyError`` for a name that is none."""
+        view = _View(self, confidence)
+        return {name: _METRICS[name](view) for name in names}
+
+    def score_table(self) -> ScoreTable:
+        """Rows by score: exactly if they are still here, else from the histogram."""
+        exact = None if self.exact is None else self.exact.table()
+        size = self._bins.size
+        return exact or ScoreTable.binned(self._bins.edges, self.scores[size:], self.scores[:size])
+
+    def mean(self, index: int, rows: int, confidence: float, most: float | None) -> MetricValue:
+        """Mean of one of the bounded sums, none negative, with its normal interval."""
         mean = self.bounded.mean(index, rows)
         if rows < 2:
             return MetricValue(mean, None, None, rows)
@@ -122,7 +148,12 @@ class BinarySums:
         return MetricValue(mean, max(0.0, low), high if most is None else min(most, high), rows)
 
     def to_wire(self) -> dict[str, Any]:
-        return {"bounded": self.bounded.to_wire(), "confusion": self.confusion, "scores": to_sparse(self.scores)}
+        wire = {"bounded": self.bounded.to_wire(), "confusion": self.confusion, "scores": to_sparse(self.scores)}
+        if self.exact is not None:
+            wire["exact"] = self.exact.to_wire()
+        if self.value is not None and self.value.sums:
+            wire["value"] = self.value.to_wire()
+        return wire
 
     def load(self, wire: Mapping[str, Any]) -> None:
         """Replace the sums by those of :meth:`to_wire`. Raises ``ValueError`` or ``KeyError`` if they do not fit."""
@@ -132,6 +163,10 @@ class BinarySums:
             raise ValueError(f"expected a confusion matrix of 4 counts, got {len(confusion)}")
         self.confusion = confusion
         self.scores = load_sparse(wire["scores"], 2 * self._bins.size)
+        if self.exact is not None:
+            self.exact.load(wire["exact"])
+        if self.value is not None and self.value.sums:
+            self.value.load(wire["value"])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BinarySums):
@@ -140,17 +175,100 @@ class BinarySums:
             self.bounded == other.bounded
             and self.confusion == other.confusion
             and np.array_equal(self.scores, other.scores)
+            and self.exact == other.exact
+            and self.value == other.value
         )
 
     __hash__ = None  # type: ignore[assignment]
 
 
-def _proportion(part: int, whole: int, rows: int, confidence: float) -> MetricValue:
-    if whole == 0:
-        return MetricValue(None, None, None, rows)
-    value = part / whole
-    low, high = wilson_interval(value, whole, confidence)
-    return MetricValue(value, low, high, rows)
+class _View:
+    """Binary sums with what several metrics share, made when first asked for."""
+
+    def __init__(self, sums: BinarySums, confidence: float) -> None:
+        self.sums = sums
+        self.confidence = confidence
+        self.rows = sum(sums.confusion)
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        return Confusion(np.array(self.sums.matrix(), np.int64))
+
+    @cached_property
+    def table(self) -> ScoreTable:
+        return self.sums.score_table()
+
+    @cached_property
+    def groups(self) -> CalibrationGroups:
+        return calibration_groups(self.table)
+
+    @cached_property
+    def brier_parts(self) -> dict[str, MetricValue]:
+        brier = self.sums.bounded.mean(_BRIER, self.rows)
+        return brier_parts(self.groups, brier, self.confidence)
+
+    def mean(self, index: int, most: float | None) -> MetricValue:
+        return self.sums.mean(index, self.rows, self.confidence, most)
+
+    def share(self, part: int, whole: int) -> MetricValue:
+        return proportion(part, whole, self.rows, self.confidence)
+
+    @cached_property
+    def roc_auc(self) -> MetricValue:
+        positives, negatives = self.table.positives, self.table.negatives
+        low, high = ranking.auc_interval(positives, negatives, self.confidence)
+        bound = ranking.auc_error_bound(positives, negatives)
+        if bound is not None and self.table.exact:
+            bound = 0.0
+        return MetricValue(ranking.roc_auc(positives, negatives), low, high, self.rows, bound)
+
+
+def _gini(view: _View) -> MetricValue:
+    """Twice the area less one."""
+    auc = view.roc_auc
+    value, low, high = (None if number is None else 2.0 * number - 1.0 for number in (auc.value, auc.low, auc.high))
+    return MetricValue(value, low, high, view.rows, None if auc.error_bound is None else 2.0 * auc.error_bound)
+
+
+def _cell(name: str, view: _View) -> MetricValue:
+    true_negatives, false_positives, false_negatives, true_positives = view.sums.confusion
+    if name == "precision":
+        return view.share(true_positives, true_positives + false_positives)
+    if name == "recall":
+        return view.share(true_positives, true_positives + false_negatives)
+    if name == "specificity":
+        return view.share(true_negatives, true_negatives + false_positives)
+    if name == "base_rate":
+        return view.share(true_positives + false_negatives, view.rows)
+    return _f1(true_positives, false_positives + false_negatives, view.rows, view.confidence)
+
+
+def _money(name: str, view: _View) -> MetricValue:
+    if view.sums.value is None:
+        return MetricValue(None, None, None, view.rows)
+    return view.sums.value.metrics(view.sums.confusion, view.confidence)[name]
+
+
+_METRICS: Final[dict[str, Callable[[_View], MetricValue]]] = {
+    "roc_auc": lambda view: view.roc_auc,
+    "gini": _gini,
+    "average_precision": lambda view: average_precision(view.table, view.confidence),
+    "log_loss": lambda view: view.mean(_LOSS, None),
+    "brier": lambda view: view.mean(_BRIER, 1.0),
+    "mean_score": lambda view: view.mean(_SCORE, 1.0),
+    "ece": lambda view: calibration_error(view.groups, view.confidence),
+    "lift_10pct": lambda view: lift(view.table, view.confidence),
+    **{name: partial(_cell, name) for name in ("precision", "recall", "specificity", "base_rate", "f1")},
+    **{name: partial(_money, name) for name in ("value", "mean_value")},
+    **{
+        name: partial(lambda name, view: CONFUSION_METRICS[name](view.confusion, view.confidence), name)
+        for name in ("accuracy", "balanced_accuracy", "mcc", "cohen_kappa")
+    },
+    **{
+        name: partial(lambda name, view: view.brier_parts[name], name)
+        for name in ("brier_reliability", "brier_resolution", "brier_uncertainty", "brier_within")
+    },
+}
 
 
 def _f1(true_positives: int, wrong: int, rows: int, confidence: float) -> MetricValue:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from driftloop.events.messages import MetricReport, Severity
-from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
+from driftloop.performance.metrics import MetricValue
 from driftloop.performance.outcomes import OutcomeStats
+from driftloop.spec.metrics import direction_of, known_metrics, reported_metrics
 from driftloop.spec.model import ModelSpec, PerformanceRule
 
 __all__ = ["ReferenceValue", "judge_outcomes"]
@@ -33,7 +36,7 @@ def judge_outcomes(
     profile_metrics: Mapping[str, ReferenceValue],
     spec: ModelSpec,
 ) -> list[MetricReport]:
-    """Reports of every metric of the window itself, then of every performance rule of the spec.
+    """Reports of the spec's metrics of the window itself, then of every performance rule of the spec.
 
     ``trailing`` are the earlier final windows of the same model version, oldest first; a rule over n windows merges
     the last n - 1 of them with the window and is called ``metric@n``. A rule over one window takes the place of the
@@ -50,14 +53,16 @@ def judge_outcomes(
     Reference: G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures: a general approach",
     Statistics in Medicine 27, 2008 (limits of a difference from the limits of both sides).
     """
-    reports = {metric: _plain(metric, value, profile_metrics.get(metric)) for metric, value in window.metrics().items()}
-    merged_by_windows: dict[int, OutcomeStats] = {}
     for rule in spec.performance.rules:
-        if rule.metric not in TASK_METRICS[spec.task]:
+        if direction_of(spec.task, rule.metric) is None:
             raise ValueError(
                 f"model {spec.model}: a {spec.task} task has no metric {rule.metric!r}; it has "
-                f"{', '.join(TASK_METRICS[spec.task])}"
+                f"{', '.join(known_metrics(spec.task))}"
             )
+    values = window.metrics(names=reported_metrics(spec))
+    reports = {metric: _plain(metric, value, profile_metrics.get(metric)) for metric, value in values.items()}
+    merged_by_windows: dict[int, OutcomeStats] = {}
+    for rule in spec.performance.rules:
         name = rule.metric if rule.windows == 1 else f"{rule.metric}@{rule.windows}"
         earlier = list(trailing[-(rule.windows - 1) :]) if rule.windows > 1 else []
         if len(earlier) < rule.windows - 1:
@@ -92,23 +97,13 @@ def _plain(metric: str, value: MetricValue, reference: ReferenceValue | None) ->
         high=value.high,
         reference=None if reference is None else reference.value,
         rows=value.rows,
+        error_bound=value.error_bound,
         sentence=f"{metric} is {_number(value.value)}",
     )
 
 
 def _renamed(report: MetricReport, name: str) -> MetricReport:
-    return MetricReport(
-        metric=name,
-        value=report.value,
-        low=report.low,
-        high=report.high,
-        reference=report.reference,
-        rows=report.rows,
-        threshold=report.threshold,
-        decision=report.decision,
-        sentence=report.sentence,
-        severity=report.severity,
-    )
+    return msgspec.structs.replace(report, metric=name)
 
 
 def _insufficient(
@@ -121,6 +116,7 @@ def _insufficient(
         high=None if value is None else value.high,
         reference=None if reference is None else reference.value,
         rows=max(0, rows),
+        error_bound=None if value is None else value.error_bound,
         decision="insufficient",
         sentence=sentence,
     )
@@ -134,7 +130,7 @@ def _judge(
             name, None, merged.labeled, reference,
             f"{name}: {max(0, merged.labeled)} labeled rows, at least {spec.minimum_rows} are needed",
         )  # fmt: skip
-    metric = merged.metrics(rule.confidence)[rule.metric]
+    metric = merged.metrics(rule.confidence, [rule.metric])[rule.metric]
     value, low, high = metric.value, metric.low, metric.high
     if value is None or low is None or high is None:
         missing = "is undefined" if value is None else f"is {_number(value)} without an interval"
@@ -152,7 +148,7 @@ def _judge(
     at = reference.value
     drop = rule.drop * abs(at) if rule.relative else rule.drop
     # Only metrics that may go either way can have both signs; +1 here means that falling is bad.
-    direction = METRIC_DIRECTION[rule.metric] or (1 if value < at else -1)
+    direction = direction_of(spec.task, rule.metric) or (1 if value < at else -1)
     threshold = at - direction * drop
     worse_by = direction * (at - value)
     significant = worse_by > _uncertainty(value, low, high, reference, at, direction)
@@ -166,10 +162,11 @@ def _judge(
         high=high,
         reference=at,
         rows=metric.rows,
+        error_bound=metric.error_bound,
         threshold=threshold,
         decision="drift" if drifted else "ok",
         severity=_severity(rule, worse_by, at) if drifted else None,
-        sentence=_sentence(name, rule, value, at, drop, drifted=drifted, beyond=beyond, rows=metric.rows),
+        sentence=_sentence(spec, rule, value, at, drop, drifted=drifted, beyond=beyond, rows=metric.rows),
     )
 
 
@@ -188,12 +185,20 @@ def _uncertainty(value: float, low: float, high: float, reference: ReferenceValu
 
 
 def _sentence(
-    name: str, rule: PerformanceRule, value: float, at: float, drop: float, *, drifted: bool, beyond: bool, rows: int
+    spec: ModelSpec,
+    rule: PerformanceRule,
+    value: float,
+    at: float,
+    drop: float,
+    *,
+    drifted: bool,
+    beyond: bool,
+    rows: int,
 ) -> str:
     over = f" over {rule.windows} windows" if rule.windows > 1 else ""
     change = f"{rule.metric} is {_number(value)}{over} ({rows} labeled rows), reference {_number(at)}"
     if drifted:
-        way = "different" if METRIC_DIRECTION[rule.metric] == 0 else "worse"
+        way = "different" if direction_of(spec.task, rule.metric) == 0 else "worse"
         return f"{change}: {way} by {_number(abs(value - at))}, the bound is {_number(drop)}"
     if beyond:
         return f"{change}: beyond the bound of {_number(drop)}, but not significantly with so few rows"

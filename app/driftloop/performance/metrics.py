@@ -21,10 +21,12 @@ METRIC_DIRECTION: Final[Mapping[str, int]] = MappingProxyType(
 class MetricValue(Struct, frozen=True):
     """A metric with its confidence interval. ``None`` stands for undefined; ``rows`` are the labeled rows behind it.
 
-    ``low`` and ``high`` are both None or both numbers. No number here is NaN or infinite.
+    ``low`` and ``high`` are both None or both numbers. No number here is NaN or infinite. ``error_bound`` is the most
+    by which a histogram in place of the values can have moved ``value``; None where no histogram is in play.
     """
 
     value: float | None
     low: float | None
     high: float | None
     rows: int
+    error_bound: float | None = None

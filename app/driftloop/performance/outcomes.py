@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,12 +13,16 @@ from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
 from driftloop.performance.multiclass import MulticlassSums
+from driftloop.performance.ranked_lists import RankedListSums
 from driftloop.performance.regression import RegressionSums
-from driftloop.spec.model import Task
+from driftloop.spec.metrics import direction_of
+from driftloop.spec.model import ModelSpec, Task, ValueSpec
 
 __all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats"]
 
-TaskSums = BinarySums | RegressionSums | MulticlassSums
+TaskSums = BinarySums | RegressionSums | MulticlassSums | RankedListSums
+#: Up to so many classes a report holds the confusion matrix itself.
+MAX_REPORTED_CLASSES = 50
 
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=False):
@@ -37,7 +41,9 @@ class OutcomeStats:
     """Statistics of predictions and their labels, the same to the last bit in any order and any split of the rows.
 
     ``classes`` counts for multiclass alone, ``decision_threshold`` and ``score_bins`` (a power of two from 64) for
-    binary, ``center`` (a finite number near the labels) for regression. Only statistics with the same settings merge.
+    binary, ``center`` (a finite number near the labels) for regression, ``cutoffs`` for ranking. Binary alone has
+    ``exact_rows`` (scores of up to so many rows are kept as they are) and ``value`` (what each outcome is worth). Only
+    statistics with the same settings merge.
 
     >>> stats = OutcomeStats("binary")
     >>> stats.add_predicted(3)
@@ -55,6 +61,9 @@ class OutcomeStats:
         decision_threshold: float = 0.5,
         center: float = 0.0,
         score_bins: int = 2048,
+        exact_rows: int = 0,
+        cutoffs: Sequence[int] = (10,),
+        value: ValueSpec | None = None,
     ) -> None:
         self.task: Task = task
         #: Predictions made; some of them may have no label yet, or never get one.
@@ -66,7 +75,11 @@ class OutcomeStats:
         self._sums: TaskSums
         if task == "binary":
             self._settings = (task, float(decision_threshold), score_bins)
-            self._sums = BinarySums(float(decision_threshold), score_bins)
+            if exact_rows:
+                self._settings += (f"exact_rows={exact_rows}",)
+            if value is not None and value.column is not None:
+                self._settings += (f"value={value.column}",)
+            self._sums = BinarySums(float(decision_threshold), score_bins, exact_rows, value)
         elif task == "regression":
             if not np.isfinite(center):
                 raise ValueError(f"center must be a finite number, got {center!r}")
@@ -75,8 +88,25 @@ class OutcomeStats:
         elif task == "multiclass":
             self._settings = (task, *classes)
             self._sums = MulticlassSums(len(classes))
+        elif task == "ranking":
+            self._settings = (task, *cutoffs)
+            self._sums = RankedListSums(cutoffs)
         else:
             raise ValueError(f"task must be one of {', '.join(TASK_METRICS)}; got {task!r}")
+
+    @classmethod
+    def of_spec(cls, spec: ModelSpec, center: float = 0.0) -> OutcomeStats:
+        """Empty statistics of a model; ``center`` is a finite number near the labels of a regression."""
+        rules = spec.performance
+        return cls(
+            spec.task,
+            spec.classes,
+            rules.decision_threshold,
+            center=center,
+            exact_rows=rules.exact_rows,
+            cutoffs=rules.cutoffs,
+            value=rules.value,
+        )
 
     def add_predicted(self, rows: int) -> None:
         """Count predictions, with or without a label."""
@@ -84,16 +114,20 @@ class OutcomeStats:
 
     def update(
         self,
-        predictions: NDArray[np.float64],
-        labels: NDArray[np.int64] | NDArray[np.float64],
+        predictions: NDArray[np.float64] | Sequence[Sequence[str]],
+        labels: NDArray[np.int64] | NDArray[np.float64] | Sequence[Mapping[str, float]],
         delays_ms: NDArray[np.int64],
         sign: int = 1,
+        *,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         """Add labeled predictions (``sign`` 1), or take out again what was added before (-1: a corrected label).
 
         Shapes: binary and regression (n,) all three; multiclass predictions (n, classes) of probabilities and labels as
-        class indices. Delays are label time - prediction time. Raises ``ValueError`` for shapes that do not fit, NaN,
-        infinite numbers, probabilities outside [0, 1] and unknown labels; then nothing was counted.
+        class indices; ranking n lists of items and n mappings of relevant items to gains. ``weights`` (n,) are those of
+        a binary task with a value column, NaN where unknown. Delays are label time - prediction time. Raises
+        ``ValueError`` for shapes that do not fit, NaN, infinite numbers, probabilities outside [0, 1] and unknown
+        labels; then nothing was counted.
         """
         rows = len(predictions)
         if len(labels) != rows or len(delays_ms) != rows:
@@ -105,11 +139,16 @@ class OutcomeStats:
         if rows == 0:
             return
         sums = self._sums
-        values = np.ascontiguousarray(predictions, np.float64)
-        if isinstance(sums, RegressionSums):
-            sums.update(values, np.ascontiguousarray(labels, np.float64), sign)
+        if isinstance(sums, RankedListSums):
+            sums.update(predictions, labels, sign)  # type: ignore[arg-type]
+        elif isinstance(sums, RegressionSums):
+            sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.float64), sign)
+        elif isinstance(sums, BinarySums):
+            sums.update(
+                np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign, weights
+            )
         else:
-            sums.update(values, np.ascontiguousarray(labels, np.int64), sign)
+            sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
         self.labeled += sign * rows
 
@@ -151,15 +190,35 @@ class OutcomeStats:
             return None
         return self._sums.auc_error_bound()
 
-    def metrics(self, confidence: float = 0.95) -> dict[str, MetricValue]:
-        """Every metric of the task with its interval; all undefined (None) while there is no labeled row.
+    @property
+    def confusion(self) -> list[list[int]] | None:
+        """Counts by truth (rows) and decision (columns); None without such a matrix, or with very many classes."""
+        sums = self._sums
+        if self.labeled <= 0 or not sums.consistent:
+            return None
+        if isinstance(sums, BinarySums):
+            return sums.matrix()
+        if isinstance(sums, MulticlassSums) and sums.classes <= MAX_REPORTED_CLASSES:
+            return sums.matrix()
+        return None
+
+    def metrics(self, confidence: float = 0.95, names: Iterable[str] | None = None) -> dict[str, MetricValue]:
+        """Metrics of the task with their intervals: those named, or all; undefined (None) while there is no labeled
+        row. Raises ``ValueError`` for a name that the task does not have.
 
         Also all undefined where the sums show that more was taken out than is here (corrections of labels that are in
         another one, not merged yet).
         """
+        wanted = list(self._all_metrics() if names is None else names)
+        unknown = [name for name in wanted if direction_of(self.task, name) is None]
+        if unknown:
+            raise ValueError(f"a {self.task} task has no metric {unknown[0]!r}")
         if self.labeled <= 0 or not self._sums.consistent:
-            return {name: MetricValue(None, None, None, max(0, self.labeled)) for name in TASK_METRICS[self.task]}
-        return self._sums.metrics(confidence)
+            return {name: MetricValue(None, None, None, max(0, self.labeled)) for name in wanted}
+        return self._sums.metrics(confidence, wanted)
+
+    def _all_metrics(self) -> Iterable[str]:
+        return self._sums.names() if isinstance(self._sums, RankedListSums) else TASK_METRICS[self.task]
 
     def encode(self) -> bytes:
         """JSON for :meth:`decode`. Equal statistics give equal bytes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from driftloop.performance.binary import log_losses
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.outcomes import OutcomeStats
-from driftloop.spec.model import Task
+from driftloop.spec.metrics import TASK_METRICS, reported_metrics
+from driftloop.spec.model import ModelSpec, Task
 
-__all__ = ["MEAN_METRICS", "evaluate", "row_values"]
+__all__ = ["MEAN_METRICS", "evaluate", "evaluate_model", "row_values"]
 
 #: Task to the metrics that are means of one number for each row (``rmse`` is the root of such a mean).
 MEAN_METRICS: Final[dict[Task, tuple[str, ...]]] = {
     "binary": ("log_loss", "accuracy", "brier", "base_rate", "mean_score"),
     "regression": ("mae", "bias", "mean_label"),
     "multiclass": ("accuracy", "log_loss"),
+    "ranking": (),
 }
 
 
@@ -30,8 +32,10 @@ def evaluate(
     classes: Sequence[str] = (),
     decision_threshold: float = 0.5,
     confidence: float = 0.95,
+    names: Iterable[str] | None = None,
 ) -> dict[str, MetricValue]:
-    """Every metric of the task with its interval. Shapes and errors as for :meth:`OutcomeStats.update`.
+    """Every metric of the task with its interval, or those named. Shapes and errors as for
+    :meth:`OutcomeStats.update`.
 
     >>> evaluate("binary", np.array([0.1, 0.4, 0.8]), np.array([0, 0, 1]))["roc_auc"].value
     1.0
@@ -40,7 +44,25 @@ def evaluate(
     stats = OutcomeStats(task, classes, decision_threshold, center if np.isfinite(center) else 0.0)
     stats.add_predicted(len(predictions))
     stats.update(predictions, labels, np.zeros(len(predictions), np.int64))
-    return stats.metrics(confidence)
+    return stats.metrics(confidence, names)
+
+
+def evaluate_model(
+    spec: ModelSpec,
+    predictions: NDArray[np.float64],
+    labels: NDArray[np.int64] | NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    confidence: float = 0.95,
+) -> dict[str, MetricValue]:
+    """Every metric of the model's task, and those that its spec names, with the spec's settings: reference values.
+
+    ``weights`` (n,): the value column of the rows, if the spec has one. Shapes and errors as for
+    :meth:`OutcomeStats.update`.
+    """
+    center = float(np.mean(labels)) if spec.task == "regression" and len(labels) else 0.0
+    stats = OutcomeStats.of_spec(spec, center if np.isfinite(center) else 0.0)
+    stats.update(predictions, labels, np.zeros(len(predictions), np.int64), weights=weights)
+    return stats.metrics(confidence, dict.fromkeys([*TASK_METRICS[spec.task], *reported_metrics(spec)]))
 
 
 def row_values(

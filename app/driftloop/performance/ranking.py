@@ -24,7 +24,7 @@ class ScoreBins:
     there are 1,024 cells of 1/1,024; the first and the last one have 32 bins to each halving, down to 1.5e-8.
     """
 
-    __slots__ = ("_cells", "_tail", "_tail_edges", "size")
+    __slots__ = ("_cells", "_tail", "_tail_edges", "edges", "size")
 
     def __init__(self, size: int) -> None:
         if size < 64 or size & (size - 1):
@@ -36,6 +36,9 @@ class ScoreBins:
         steps = 1.0 + np.arange(per_octave) / per_octave
         octaves = 2.0 ** -np.arange(_OCTAVES, 0, -1.0) / self._cells
         self._tail_edges = np.multiply.outer(octaves, steps).ravel()
+        inner = np.arange(1, self._cells) / self._cells
+        #: Lower edges of the bins and the upper one of the last, shape (size + 1,).
+        self.edges = np.concatenate([[0.0], self._tail_edges, inner, 1.0 - self._tail_edges[::-1], [1.0]])
 
     def index(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """Bin of each score in [0, 1], shape (n,); a higher score never has a lower bin."""

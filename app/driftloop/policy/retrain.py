@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.messages import MetricReport, PolicyDecision, RetrainCommand, WindowReport
 from driftloop.events.time import duration_text, format_time
 from driftloop.spec.model import ModelSpec, TriggerSpec
 
@@ -25,7 +25,8 @@ class PolicyState(Struct, frozen=True, kw_only=True):
 
     ``streaks`` has, for each performance and drift trigger, how many windows in a row spoke for it; ``pending`` the
     reasons of drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held
-    since. Both belong to ``champion_version`` and start anew with another one.
+    since. Both belong to ``champion_version`` and start anew with another one. ``broken_data`` says what is wrong with
+    the data of the newest input window; empty: nothing.
     """
 
     champion_version: str = ""
@@ -36,6 +37,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     streaks: dict[str, int] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
+    broken_data: str = ""
 
 
 def trigger_names(spec: ModelSpec) -> list[str]:
@@ -64,7 +66,9 @@ def decide(
     from the first due trigger in the order of the spec.
 
     Guards: within the cooldown since the last command, or with fewer labeled rows than the policy wants, a trigger that
-    is due holds, and says so in every outcome window until it may go, or its reason is gone.
+    is due holds, and says so in every outcome window until it may go, or its reason is gone. A drift trigger also holds
+    while the newest input window's data is broken upstream (``policy.hold_on_broken_data``): a column that is stuck or
+    missing drifts too, and is to be repaired, not learned.
     """
     if report.status != "final" or report.segment or report.sliding or report.model_version != champion_version:
         return state, [], None
@@ -99,8 +103,23 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
             held.remove(name)
             del pending[name]
     return msgspec.structs.replace(
-        state, last_input_end_ms=report.window_end_ms, streaks=streaks, pending=pending, held=tuple(held)
+        state,
+        last_input_end_ms=report.window_end_ms,
+        streaks=streaks,
+        pending=pending,
+        held=tuple(held),
+        broken_data=_broken_data(report),
     )
+
+
+def _broken_data(report: WindowReport) -> str:
+    broken = [check.sentence for check in report.quality if check.decision == "broken" and check.breaks_inputs]
+    for feature in report.features:
+        missing = any(result.method == "missing" and result.exceeded for result in feature.results)
+        if feature.decision == "drift" and missing:
+            broken.append(feature.sentence)
+    more = f", and {len(broken) - 2} more" if len(broken) > 2 else ""
+    return "; ".join(broken[:2]) + more
 
 
 def _hear_outcomes(
@@ -115,7 +134,7 @@ def _hear_outcomes(
     for name, trigger in triggers.items():
         if trigger.on == "performance":
             streaks[name] = _performance_streak(streaks.get(name, 0), report)
-            dropped = [metric.sentence for metric in report.metrics if metric.decision == "drift"]
+            dropped = [metric.sentence for metric in _of_rules(report) if metric.decision == "drift"]
             # A window with too few labels keeps the streak, but is no reason of its own.
             if dropped and streaks[name] >= trigger.consecutive:
                 reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
@@ -126,16 +145,20 @@ def _hear_outcomes(
             reason = _schedule_reason(trigger, state, report.window_end_ms)
             if reason is not None:
                 reasons[name] = reason
-    obstacle = _obstacle(spec, state, report.window_end_ms, labeled_rows_since)
+    general = _obstacle(spec, state, report.window_end_ms, labeled_rows_since)
     state = msgspec.structs.replace(state, last_outcome_end_ms=report.window_end_ms, streaks=streaks)
     decisions: list[PolicyDecision] = []
     command: RetrainCommand | None = None
     for name, reason in reasons.items():
+        obstacle = general
+        if obstacle is None and triggers[name].on == "drift" and state.broken_data and spec.policy.hold_on_broken_data:
+            obstacle = f"the data of the newest input window is broken: {state.broken_data}"
         if obstacle is None and command is None:
             command = _command(spec, state, report, name, reason)
             decisions.append(_decision(report, name, "retrain", reason, command.command_id))
         else:
-            because = obstacle or f"trigger {decisions[0].trigger!r} has asked for it in this window already"
+            asked = command.trigger if command is not None else ""
+            because = obstacle or f"trigger {asked!r} has asked for it in this window already"
             decisions.append(_decision(report, name, "hold", f"held, because {because}; due, because {reason}"))
     if command is not None:
         state = msgspec.structs.replace(state, last_command_ms=report.window_end_ms, streaks={}, pending={}, held=())
@@ -145,10 +168,15 @@ def _hear_outcomes(
 
 
 def _performance_streak(streak: int, report: WindowReport) -> int:
-    decisions = {metric.decision for metric in report.metrics}
+    decisions = {metric.decision for metric in _of_rules(report)}
     if "drift" in decisions:
         return streak + 1
     return 0 if "ok" in decisions else streak
+
+
+def _of_rules(report: WindowReport) -> list[MetricReport]:
+    """Without the gaps between groups (``metric/column``): training again on the same data does not close them."""
+    return [metric for metric in report.metrics if "/" not in metric.metric]
 
 
 def _schedule_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int) -> str | None:

@@ -15,6 +15,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from driftloop.profiles.ranked_items import Item as _Item
+from driftloop.profiles.ranked_items import RankedItems, gains_by_item, ranked_items, top_item
 from driftloop.spec.model import ModelSpec
 
 __all__ = [
@@ -22,13 +24,21 @@ __all__ = [
     "Columns",
     "FeatureDecoder",
     "LabelDecoder",
+    "LabelValue",
     "PredictionDecoder",
+    "PredictionValue",
     "prediction_column",
     "select_rows",
 ]
 
-#: The model's output as one more column: numeric for binary and regression, the likeliest class for multiclass.
+#: The model's output as one more column: numeric for binary and regression, the likeliest class for multiclass, the
+#: item at the top for ranking.
 PREDICTION = "@prediction"
+
+#: A decoded prediction: score or value; probabilities in class order; or item ids, best first.
+PredictionValue = float | tuple[float, ...] | tuple[str, ...]
+#: A decoded label: 0 or 1, class index, or value; or gains by item id.
+LabelValue = float | int | dict[str, float]
 
 #: Feature name to its column: numeric as float64 with NaN for missing, categorical as texts with None for missing.
 Columns = Mapping[str, NDArray[np.float64] | list[str | None]]
@@ -110,7 +120,8 @@ def _text(value: int | bool) -> str:
 
 
 class PredictionDecoder:
-    """Decodes ``prediction`` by the task: a float, or for multiclass an array of probabilities in class order."""
+    """Decodes ``prediction`` by the task: a float; for multiclass the probabilities in class order; for ranking the
+    item ids from the top, given as a list or, with scores that fall, as ``{"items": [...], "scores": [...]}``."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._classes = tuple(spec.classes)
@@ -119,14 +130,19 @@ class PredictionDecoder:
             accepted = Annotated[float, Meta(ge=0.0, le=1.0)]
         elif spec.task == "regression":
             accepted = float
+        elif spec.task == "ranking":
+            accepted = list[_Item] | RankedItems
         else:
             accepted = dict[str, Annotated[float, Meta(ge=0.0, le=1.0)]]
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(accepted)
         self._multiclass = spec.task == "multiclass"
+        self._ranking = spec.task == "ranking"
 
-    def decode(self, raw: bytes | msgspec.Raw) -> float | tuple[float, ...]:
+    def decode(self, raw: bytes | msgspec.Raw) -> PredictionValue:
         """Raises ``msgspec.MsgspecError`` that says what was expected."""
         value = self._decoder.decode(raw)
+        if self._ranking:
+            return ranked_items(value)
         if not self._multiclass:
             return float(value)
         unknown = set(value) - set(self._classes)
@@ -138,7 +154,8 @@ class PredictionDecoder:
 
 
 class LabelDecoder:
-    """Decodes ``label`` by the task: binary to 0 or 1, multiclass to a class index, regression to a float."""
+    """Decodes ``label`` by the task: binary to 0 or 1, multiclass to a class index, regression to a float, ranking (a
+    list of the relevant item ids, or an object of item id to gain) to gains by item."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self._task = spec.task
@@ -148,13 +165,17 @@ class LabelDecoder:
             accepted = bool | Annotated[int, Meta(ge=0, le=1)]
         elif spec.task == "regression":
             accepted = float
+        elif spec.task == "ranking":
+            accepted = list[_Item] | dict[str, Annotated[float, Meta(ge=0.0)]]
         else:
             accepted = str | int | bool
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(accepted)
 
-    def decode(self, raw: bytes | msgspec.Raw) -> float | int:
+    def decode(self, raw: bytes | msgspec.Raw) -> LabelValue:
         """Raises ``msgspec.MsgspecError`` that says what was expected."""
         value = self._decoder.decode(raw)
+        if self._task == "ranking":
+            return gains_by_item(value)
         if self._task == "regression":
             return float(value)
         if self._task == "binary":
@@ -166,10 +187,10 @@ class LabelDecoder:
         return index
 
 
-def prediction_column(
-    spec: ModelSpec, values: Sequence[float | tuple[float, ...]]
-) -> NDArray[np.float64] | list[str | None]:
+def prediction_column(spec: ModelSpec, values: Sequence[PredictionValue]) -> NDArray[np.float64] | list[str | None]:
     """The column :data:`PREDICTION` of decoded predictions."""
+    if spec.task == "ranking":
+        return [top_item(value) for value in values]
     if spec.task != "multiclass":
         return np.fromiter(values, np.float64, len(values))
     if not values:

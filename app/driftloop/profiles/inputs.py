@@ -9,6 +9,7 @@ from msgspec import Struct
 from driftloop.profiles.categorical import CategoricalSummary, CategoricalWire
 from driftloop.profiles.columns import Columns
 from driftloop.profiles.numeric import NumericReference, NumericSummary, NumericWire
+from driftloop.profiles.quality import QualityStats, QualityWire
 from driftloop.profiles.reference import ReferenceProfile
 
 __all__ = ["InputStats"]
@@ -20,6 +21,7 @@ class _InputWire(Struct, frozen=True, kw_only=True):
     reference: str
     rows: int
     features: dict[str, NumericWire | CategoricalWire]
+    quality: QualityWire | None = None
 
 
 _DECODER = msgspec.json.Decoder(_InputWire)
@@ -31,7 +33,7 @@ class InputStats:
     Content depends on the rows alone, not on how they were split into updates nor on the order of merges.
     """
 
-    __slots__ = ("features", "profile", "rows")
+    __slots__ = ("features", "profile", "quality", "rows")
 
     def __init__(self, profile: ReferenceProfile) -> None:
         self.profile = profile
@@ -42,6 +44,8 @@ class InputStats:
             else CategoricalSummary(reference)
             for name, reference in profile.features.items()
         }
+        #: Fed apart from :meth:`update`, by whoever has the records and not only columns.
+        self.quality = QualityStats()
 
     def update(self, columns: Columns, rows: int) -> None:
         """Count ``rows`` rows. A feature of the profile that has no column counts as missing in all of them; a column
@@ -71,6 +75,7 @@ class InputStats:
         self.rows += other.rows
         for name, summary in self.features.items():
             summary.merge(other.features[name])  # type: ignore[arg-type]  # same profile, same kind
+        self.quality.merge(other.quality)
 
     def copy(self) -> InputStats:
         twin = InputStats(self.profile)
@@ -83,6 +88,7 @@ class InputStats:
             reference=self.profile.digest()[:16],
             rows=self.rows,
             features={name: self.features[name].to_wire() for name in sorted(self.features)},
+            quality=self.quality.to_wire(),
         )
         return msgspec.json.encode(wire)
 
@@ -100,6 +106,7 @@ class InputStats:
             )
         stats = cls(profile)
         stats.rows = wire.rows
+        stats.quality = QualityStats.from_wire(wire.quality)
         for name, feature in wire.features.items():
             reference = profile.features[name]
             if isinstance(reference, NumericReference):

@@ -109,7 +109,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
             )
         kinds: dict[str, str] = {name: feature.kind for name, feature in spec.features.items()}
         if PREDICTION in columns:
-            kinds[PREDICTION] = "categorical" if spec.task == "multiclass" else "numeric"
+            kinds[PREDICTION] = "categorical" if spec.task in ("multiclass", "ranking") else "numeric"
         lengths = {name: len(columns[name]) for name in kinds}
         rows = next(iter(lengths.values()))
         if set(lengths.values()) != {rows}:

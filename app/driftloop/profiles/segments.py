@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-__all__ = ["MAX_SEGMENT_VALUES", "OTHER_SEGMENT", "segment_key", "segment_names", "segment_rows"]
+__all__ = [
+    "MAX_SEGMENT_VALUES",
+    "MISSING_SEGMENT",
+    "OTHER_SEGMENT",
+    "segment_key",
+    "segment_names",
+    "segment_rows",
+]
 
 #: Segment value of everything beyond the reference's most frequent values.
 OTHER_SEGMENT = "(other)"

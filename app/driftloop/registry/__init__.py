@@ -2,7 +2,14 @@
 
 from driftloop.registry.artifacts import ArtifactRef, ArtifactStore
 from driftloop.registry.assessments import AssessmentStore, Committed
-from driftloop.registry.database import create_schema, open_engine, schema_problem
+from driftloop.registry.database import (
+    create_schema,
+    open_engine,
+    schema_problem,
+    schema_state,
+    shown_url,
+    upgrade_schema,
+)
 from driftloop.registry.errors import ArtifactError, RegistryError, StaleStateError
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import OutboxRow, Relay, kafka_sender
@@ -30,4 +37,7 @@ __all__ = [
     "kafka_sender",
     "open_engine",
     "schema_problem",
+    "schema_state",
+    "shown_url",
+    "upgrade_schema",
 ]

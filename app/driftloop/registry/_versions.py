@@ -12,11 +12,22 @@ from driftloop.events.messages import GateResult, ModelEvent, ModelEventKind
 from driftloop.registry import outbox
 from driftloop.registry._aliases import aliases_of
 from driftloop.registry.artifacts import ArtifactRef
+from driftloop.registry.database import storable
 from driftloop.registry.errors import RegistryError
-from driftloop.registry.rows import NewVersion, VersionRow
+from driftloop.registry.history_chain import head_sha256
+from driftloop.registry.rows import NewVersion, VersionRow, VersionStatus
 from driftloop.registry.tables import model_versions, models
 
-__all__ = ["announce", "insert_version", "lock_model", "next_name", "read_version", "read_versions"]
+__all__ = [
+    "announce",
+    "existing_version",
+    "insert_version",
+    "lock_model",
+    "next_name",
+    "read_version",
+    "read_versions",
+    "set_status",
+]
 
 #: Everything but the profile, which is large and has a call of its own.
 _COLUMNS = [column for column in model_versions.c if column.name != "profile"]
@@ -69,6 +80,24 @@ def read_version(connection: Connection, model_id: str, version: str) -> Version
     statement = select(*_COLUMNS).where(model_versions.c.model_id == model_id, model_versions.c.version == version)
     row = connection.execute(statement).first()
     return None if row is None else _row(row, aliases_of(connection, model_id))
+
+
+def existing_version(connection: Connection, model_id: str, version: str) -> VersionRow:
+    """One version. Raises :class:`RegistryError` that names those that there are."""
+    row = read_version(connection, model_id, version)
+    if row is None:
+        names = ", ".join(found.version for found in read_versions(connection, model_id)) or "none"
+        raise RegistryError(f"the model {model_id!r} has no version {version!r}; it has {names}")
+    return row
+
+
+def set_status(connection: Connection, model_id: str, version: str, status: VersionStatus) -> None:
+    """Change a version's status, the one thing about it that changes."""
+    connection.execute(
+        update(model_versions)
+        .where(model_versions.c.model_id == model_id, model_versions.c.version == version)
+        .values(status=status)
+    )
 
 
 def insert_version(connection: Connection, new: NewVersion) -> tuple[str, bool]:
@@ -150,8 +179,10 @@ def announce(
     previous_version: str | None = None,
     command_id: str | None = None,
     reason: str = "",
+    actor: str = "",
 ) -> ModelEvent:
-    """Write a model event into the outbox; the model must be locked. Its id counts the model's events."""
+    """Write a model event into the outbox; the model must be locked, and its history written. Its id counts the
+    model's events."""
     sequence = int(lock_model(connection, model_id).event_sequence) + 1
     connection.execute(update(models).where(models.c.model_id == model_id).values(event_sequence=sequence))
     name = "" if version is None else version.version
@@ -166,7 +197,9 @@ def announce(
         artifact=None if version is None or version.artifact is None else version.artifact.uri,
         artifact_sha256=None if version is None or version.artifact is None else version.artifact.sha256,
         command_id=command_id if version is None else command_id or version.command_id,
-        reason=reason,
+        reason=storable(reason),
+        actor=storable(actor),
+        history_sha256=head_sha256(connection),
         gates=[] if version is None else version.gates,
         metrics={} if version is None else version.metrics,
     )

@@ -11,7 +11,11 @@ from pathlib import Path
 
 from driftloop.registry.errors import ArtifactError
 
-__all__ = ["ArtifactRef", "ArtifactStore"]
+__all__ = ["REMOVING", "WRITING", "ArtifactRef", "ArtifactStore"]
+
+#: How files are named that are being written, and that are being removed (garbage.py).
+WRITING = ".writing-"
+REMOVING = ".removing-"
 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,16}){0,2}")
 _URI = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})((?:\.[A-Za-z0-9]{1,16}){0,2})")
@@ -37,16 +41,20 @@ class ArtifactStore:
         self.folder = Path(folder)
 
     def put_bytes(self, data: bytes, suffix: str = "") -> ArtifactRef:
-        """Store data. The file appears under its name whole or not at all; the same data gives the same name."""
+        """Store data. The file appears under its name whole or not at all; the same data gives the same name.
+
+        A file that is there already is marked as new, so that :mod:`.garbage` leaves it alone.
+        """
         if not _SUFFIX.fullmatch(suffix):
             raise ArtifactError(f"expected a file suffix such as '.skops' or '.parquet', got {suffix!r}")
         digest = hashlib.sha256(data).hexdigest()
         reference = ArtifactRef(f"{digest[:2]}/{digest}{suffix}", digest, len(data))
         target = self.folder / reference.uri
-        if target.exists() and _digest(target) == digest:
+        if self._has(target, reference):
             return reference
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
+        self._check_inside(target.parent, reference.uri)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=WRITING)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
@@ -72,34 +80,64 @@ class ArtifactStore:
                 f"expected the name of an artifact, such as 'ab/abcd...64 hex digits.skops', got {uri!r}"
             )
         path = self.folder / uri
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise ArtifactError(f"the artifact {uri!r} is a link out of {self.folder}; restore the file itself")
+        self._check_inside(path, uri)
         if not path.is_file():
             raise ArtifactError(
                 f"the artifact {uri!r} is not in {self.folder}; DRIFTLOOP_ARTIFACTS must be the trainer's folder"
             )
         return path
 
+    def _has(self, target: Path, reference: ArtifactRef) -> bool:
+        """Whether the file is there and whole; if so, it is marked as new before that is found out."""
+        try:
+            os.utime(target)
+            self._check_inside(target, reference.uri)
+            return _digest(target) == reference.sha256
+        except (FileNotFoundError, PermissionError):
+            # Not there, removed just now, or another account's: then it is written anew.
+            return False
+
+    def _check_inside(self, path: Path, uri: str) -> None:
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise ArtifactError(f"the artifact {uri!r} is a link out of {self.folder}; restore the file itself")
+
     def read(self, artifact: ArtifactRef | str) -> bytes:
-        """The content, checked against the digest in the name. Raises :class:`ArtifactError`."""
-        uri = artifact if isinstance(artifact, str) else artifact.uri
-        path = self.path(artifact)
+        """The content, checked against the digest in the name, and against size and digest of a reference.
+
+        What is given is what was checked, whatever happens to the file. Raises :class:`ArtifactError`.
+        """
+        path = self._path_of_right_size(artifact)
         data = path.read_bytes()
-        found = hashlib.sha256(data).hexdigest()
-        if found != uri[3:67]:
-            raise ArtifactError(f"the artifact {path} is damaged: its SHA-256 is {found}; restore it from a backup")
-        if isinstance(artifact, ArtifactRef) and artifact.sha256 != found:
-            raise ArtifactError(f"the artifact {uri!r} was expected to have the SHA-256 {artifact.sha256}")
+        _compare(path, hashlib.sha256(data).hexdigest())
         return data
+
+    def check(self, artifact: ArtifactRef | str) -> None:
+        """Raise :class:`ArtifactError` unless :meth:`read` would give the file. Takes little memory."""
+        path = self._path_of_right_size(artifact)
+        _compare(path, _digest(path))
 
     def open(self, artifact: ArtifactRef | str) -> Path:
         """The path of the file after its digest was checked, for readers that want a file."""
+        self.check(artifact)
+        return self.path(artifact)
+
+    def _path_of_right_size(self, artifact: ArtifactRef | str) -> Path:
         path = self.path(artifact)
-        if _digest(path) != path.name[:64]:
-            raise ArtifactError(
-                f"the artifact {path} is damaged: its SHA-256 is not its name; restore it from a backup"
-            )
+        if isinstance(artifact, ArtifactRef):
+            if artifact.sha256 != path.name[:64]:
+                raise ArtifactError(f"the artifact {artifact.uri!r} was expected to have the SHA-256 {artifact.sha256}")
+            size = path.stat().st_size
+            if size != artifact.size:
+                raise ArtifactError(
+                    f"the artifact {path} is damaged: it has {size:,} bytes instead of {artifact.size:,}; restore it "
+                    "from a backup"
+                )
         return path
+
+
+def _compare(path: Path, found: str) -> None:
+    if found != path.name[:64]:
+        raise ArtifactError(f"the artifact {path} is damaged: its SHA-256 is {found}; restore it from a backup")
 
 
 def _digest(path: Path) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from driftloop.registry.errors import RegistryError
-from driftloop.registry.tables import SCHEMA_REVISION, metadata, schema_version
+from driftloop.registry.migrations import Step, Where, head, run_steps, where_is
 
 __all__ = [
     "create_schema",
@@ -23,13 +24,23 @@ __all__ = [
     "open_engine",
     "reading",
     "schema_problem",
+    "schema_state",
+    "shown_url",
     "storable",
+    "upgrade_schema",
+    "what_it_said",
     "writing",
 ]
 
 _BUSY_TIMEOUT_MS = 30_000
-#: Any constant does; it keeps two processes from creating the tables at once in PostgreSQL.
-_CREATE_LOCK = 7_305_813_202
+_UNREADABLE = (
+    "the database URL cannot be read; write sqlite:///path/to/file.db or postgresql://user:password@host/name, with "
+    "characters such as @ : / ? # in the password as %40 %3A %2F %3F %23"
+)
+#: Any constant does; it keeps two processes from making or changing tables at once in PostgreSQL.
+_MIGRATION_LOCK = 7_305_813_202
+#: Parameters of a database URL that may hold what nobody should see.
+_SECRET_PARAMETER = re.compile(r"password|secret|token|key|passfile", re.IGNORECASE)
 
 
 def open_engine(url: str) -> Engine:
@@ -40,10 +51,11 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise RegistryError(
-            "the database URL cannot be read; write sqlite:///path/to/file.db or postgresql://user:password@host/name"
-        ) from None
+    except (ArgumentError, ValueError):
+        # Not what the error says: that may be a piece of the password.
+        raise RegistryError(_UNREADABLE) from None
+    if "@" in (parsed.host or ""):
+        raise RegistryError(_UNREADABLE)
     if parsed.drivername == "postgres":
         parsed = parsed.set(drivername="postgresql")
     backend = parsed.get_backend_name()
@@ -54,6 +66,17 @@ def open_engine(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         return create_engine(parsed, pool_pre_ping=True)
     raise RegistryError(f"driftloop keeps its registry in SQLite or PostgreSQL, and the database URL says {backend!r}")
+
+
+def shown_url(url: URL) -> str:
+    """The URL without what is secret in it, whether as password or as a parameter.
+
+    >>> shown_url(make_url("postgresql://me:geheim@host/name?sslpassword=geheim&sslmode=require"))
+    'postgresql://me:***@host/name?sslmode=require&sslpassword=***'
+    """
+    hidden = {name: "***" if _SECRET_PARAMETER.search(name) else value for name, value in url.query.items()}
+    shown = url.set(query=dict(sorted(hidden.items()))).render_as_string(hide_password=True)
+    return shown.replace("%2A%2A%2A", "***")
 
 
 def _open_sqlite(url: URL) -> Engine:
@@ -131,33 +154,87 @@ def in_chunks(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]
 def create_schema(engine: Engine) -> None:
     """Make the tables if the database has none; do nothing if they are of this revision.
 
-    Raises :class:`RegistryError` if the database has tables of another revision of driftloop.
+    Raises :class:`RegistryError` that says what to do if they are older or newer than this driftloop.
     """
-    with writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATE_LOCK})
-        if inspect(connection).has_table(schema_version.name):
-            problem = _problem(connection)
-            if problem:
-                raise RegistryError(problem)
-            return
-        metadata.create_all(connection)
-        connection.execute(insert(schema_version).values(id=1, revision=SCHEMA_REVISION))
+    with reading(engine) as connection:
+        where = where_is(connection)
+    if where.state == "empty":
+        upgrade_schema(engine, only_empty=True)
+    elif where.state != "current":
+        raise RegistryError(_sentence(engine, where))
+
+
+def upgrade_schema(engine: Engine, *, only_empty: bool = False) -> list[Step]:
+    """Bring the database to this driftloop's revision: all steps or none. Returns those that were run.
+
+    Several processes may do so at once: one runs the steps, the others wait and find nothing left to do. With
+    ``only_empty`` tables that are there already are left alone. Raises :class:`RegistryError` for a database that is
+    newer than this driftloop, or not one of its own.
+    """
+    with _migrating(engine) as connection:
+        where = where_is(connection)
+        if where.state in ("newer", "foreign") or (only_empty and where.state == "older"):
+            raise RegistryError(_sentence(engine, where))
+        return run_steps(connection)
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other process can have at the same time."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # To change a table, SQLite makes a new one and drops the old one, which rows that point to it would
+            # prevent. The switch works only outside of a transaction; begin then takes the lock (BEGIN IMMEDIATE).
+            own = connection.connection
+            own.cursor().execute("PRAGMA foreign_keys = OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                    if broken is not None:
+                        raise RegistryError(f"the database's rows don't fit together: {tuple(broken)}; nothing changed")
+            finally:
+                own.cursor().execute("PRAGMA foreign_keys = ON")
+        else:
+            with connection.begin():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+                yield connection
+
+
+def schema_state(engine: Engine) -> Where:
+    """At which revision the database is, and which steps it lacks. Changes nothing."""
+    with reading(engine) as connection:
+        return where_is(connection)
 
 
 def schema_problem(engine: Engine) -> str | None:
     """What keeps this driftloop from using the database, as a sentence; None if nothing does."""
-    with reading(engine) as connection:
-        if not inspect(connection).has_table(schema_version.name):
-            return "the database has no tables yet; any driftloop service makes them when it starts"
-        return _problem(connection)
+    where = schema_state(engine)
+    return None if where.state == "current" else _sentence(engine, where)
 
 
-def _problem(connection: Connection) -> str | None:
-    revision = connection.execute(select(schema_version.c.revision)).scalar()
-    if revision == SCHEMA_REVISION:
-        return None
-    return (
-        f"the database {connection.engine.url.render_as_string(hide_password=True)} has tables of revision {revision}, "
-        f"and this driftloop needs revision {SCHEMA_REVISION}; use the driftloop that made them, or another database"
-    )
+def what_it_said(error: SQLAlchemyError) -> str:
+    """Why the database did not do it, in the driver's words alone: SQLAlchemy adds statements and their values.
+
+    >>> what_it_said(SQLAlchemyError("something"))
+    'SQLAlchemyError'
+    """
+    lines = str(getattr(error, "orig", None) or "").strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _sentence(engine: Engine, where: Where) -> str:
+    if where.state == "empty":
+        return "the database has no tables yet; any driftloop service makes them when it starts"
+    told = f"the database {shown_url(engine.url)} has tables of revision {where.revision}, "
+    if where.state == "older":
+        return (
+            f"{told}and this driftloop needs revision {head()}; stop the services, back the database up, and run "
+            "'driftloop db upgrade'"
+        )
+    if where.state == "newer":
+        return (
+            f"{told}and this driftloop knows them up to {head()}: a newer driftloop has upgraded it; use that "
+            "one, or a backup from before the upgrade"
+        )
+    return f"{told}which no driftloop makes; use the driftloop that made them, or another database"

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Engine, func, select, update
 
-from driftloop.registry._aliases import alias_changes, aliases_of, champion_stack, move_alias, was_promoted_for
-from driftloop.registry._versions import announce, insert_version, lock_model, next_name, read_version, read_versions
+from driftloop.registry._aliases import alias_changes, aliases_of, move_alias, was_promoted_for
+from driftloop.registry._decisions import approve, ask_for_approval, make_champion, refuse, roll_back
+from driftloop.registry._versions import (
+    announce,
+    existing_version,
+    insert_version,
+    lock_model,
+    next_name,
+    read_version,
+    read_versions,
+)
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import insert_new, reading, writing
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.outbox import MODEL_EVENTS
-from driftloop.registry.rows import CHALLENGER, CHAMPION, HistoryRow, ModelRow, NewVersion, VersionRow
+from driftloop.registry.references import registering
+from driftloop.registry.rows import CHALLENGER, CHAMPION, UNDECIDED, HistoryRow, ModelRow, NewVersion, VersionRow
 from driftloop.registry.tables import alias_history, model_versions, models
 
 __all__ = ["MODEL_EVENTS", "Registry"]
@@ -49,9 +59,10 @@ class Registry:
         """
         if new.version is not None and not 0 < len(new.version) <= 256:
             raise RegistryError(f"expected a version name of 1 to 256 characters, got {len(new.version)}")
-        if new.artifact is not None:
-            self.store.path(new.artifact)
         with writing(self.engine) as connection:
+            registering(connection)
+            if new.artifact is not None:
+                self.store.path(new.artifact)
             lock_model(connection, new.model_id)
             version, is_new = insert_version(connection, new)
             if is_new:
@@ -61,6 +72,7 @@ class Registry:
                     CHALLENGER,
                     version,
                     action="registered",
+                    subject=version,
                     reason=new.reason,
                     actor=new.actor,
                     event_time_ms=new.event_time_ms,
@@ -74,6 +86,7 @@ class Registry:
                     event_time_ms=new.event_time_ms,
                     previous_version=previous,
                     reason=new.reason,
+                    actor=new.actor,
                 )
             return version
 
@@ -89,52 +102,27 @@ class Registry:
         allow_rejected: bool = False,
     ) -> None:
         """Make the version the champion. Nothing happens if it is, or if ``command_id`` has led to a promotion before
-        (so that a repeated run does not undo a rollback). A rejected version needs ``allow_rejected``."""
+        (so that a repeated run does not undo a rollback). A rejected version, or one that waits for approval, needs
+        ``allow_rejected``."""
         with writing(self.engine) as connection:
             lock_model(connection, model_id)
-            row = _existing(connection, model_id, version)
+            row = existing_version(connection, model_id, version)
             if CHAMPION in row.aliases:
                 return
             if command_id is not None and was_promoted_for(connection, model_id, command_id):
                 return
             if row.status == "rejected" and not allow_rejected:
                 raise RegistryError(
-                    f"the version {version!r} of {model_id!r} was rejected by its gates; see 'driftloop models show "
-                    f"{model_id}', and promote with --force if you want it all the same"
+                    f"the version {version!r} of {model_id!r} was rejected; see 'driftloop models show {model_id}', "
+                    "and promote with --force if you want it all the same"
                 )
-            previous = move_alias(
-                connection,
-                model_id,
-                CHAMPION,
-                version,
-                action="promoted",
-                reason=reason,
-                actor=actor,
-                event_time_ms=event_time_ms,
-                command_id=command_id,
-            )
-            if CHALLENGER in row.aliases:
-                move_alias(
-                    connection,
-                    model_id,
-                    CHALLENGER,
-                    None,
-                    action="promoted",
-                    reason=reason,
-                    actor=actor,
-                    event_time_ms=event_time_ms,
-                    command_id=command_id,
+            if row.status == "awaiting_approval" and not allow_rejected:
+                raise RegistryError(
+                    f"the version {version!r} of {model_id!r} waits for approval: use 'driftloop models approve "
+                    f"{model_id} {version}', or promote with --force past it"
                 )
-            _set_status(connection, model_id, version, "promoted")
-            announce(
-                connection,
-                "promoted",
-                model_id,
-                row,
-                event_time_ms=event_time_ms,
-                previous_version=previous,
-                command_id=command_id,
-                reason=reason,
+            make_champion(
+                connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id
             )
 
     def rollback(self, model_id: str, reason: str, event_time_ms: int, actor: str = "driftloop") -> str:
@@ -144,34 +132,7 @@ class Registry:
         """
         with writing(self.engine) as connection:
             lock_model(connection, model_id)
-            stack = champion_stack(connection, model_id)
-            if len(stack) < 2:
-                had = f"{stack[-1]!r} is its first champion" if stack else "it has no champion"
-                raise RegistryError(f"the model {model_id!r} has nothing to roll back to: {had}")
-            version = stack[-2]
-            previous = move_alias(
-                connection,
-                model_id,
-                CHAMPION,
-                version,
-                action="rolled_back",
-                reason=reason,
-                actor=actor,
-                event_time_ms=event_time_ms,
-            )
-            if previous is not None:
-                _set_status(connection, model_id, previous, "rolled_back")
-            _set_status(connection, model_id, version, "promoted")
-            announce(
-                connection,
-                "rolled_back",
-                model_id,
-                _existing(connection, model_id, version),
-                event_time_ms=event_time_ms,
-                previous_version=previous,
-                reason=reason,
-            )
-            return version
+            return roll_back(connection, model_id, reason=reason, actor=actor, event_time_ms=event_time_ms)
 
     def reject(
         self,
@@ -189,36 +150,57 @@ class Registry:
         """
         with writing(self.engine) as connection:
             lock_model(connection, model_id)
-            row = _existing(connection, model_id, version)
+            row = existing_version(connection, model_id, version)
             if CHAMPION in row.aliases:
                 raise RegistryError(
                     f"{version!r} is the champion of {model_id!r}; use 'driftloop models rollback {model_id}'"
                 )
-            if row.status != "registered":
-                return
-            if CHALLENGER in row.aliases:
-                move_alias(
-                    connection,
-                    model_id,
-                    CHALLENGER,
-                    None,
-                    action="rejected",
-                    reason=reason,
-                    actor=actor,
-                    event_time_ms=event_time_ms,
-                    command_id=command_id,
+            if row.status in UNDECIDED:
+                refuse(connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id)
+
+    def await_approval(
+        self,
+        model_id: str,
+        version: str,
+        reason: str,
+        event_time_ms: int,
+        actor: str = "driftloop",
+        *,
+        command_id: str | None = None,
+    ) -> None:
+        """Let a version that passed its gates wait for a person; nothing happens unless it is ``registered``."""
+        with writing(self.engine) as connection:
+            lock_model(connection, model_id)
+            row = existing_version(connection, model_id, version)
+            if row.status == "registered":
+                ask_for_approval(
+                    connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id
                 )
-            _set_status(connection, model_id, version, "rejected")
-            announce(
-                connection,
-                "rejected",
-                model_id,
-                row,
-                event_time_ms=event_time_ms,
-                previous_version=aliases_of(connection, model_id).get(CHAMPION),
-                command_id=command_id,
-                reason=reason,
-            )
+
+    def approve(self, model_id: str, version: str, reason: str, event_time_ms: int, actor: str) -> None:
+        """A person's yes: the version becomes champion.
+
+        Raises :class:`RegistryError` unless it waits for approval, and if a version registered after it has become
+        champion meanwhile: the gates compared it with an older one.
+        """
+        if not actor.strip() or not reason.strip():
+            raise RegistryError("an approval needs the name of who gives it, and a reason")
+        with writing(self.engine) as connection:
+            lock_model(connection, model_id)
+            row = existing_version(connection, model_id, version)
+            if row.status != "awaiting_approval":
+                raise RegistryError(
+                    f"the version {version!r} of {model_id!r} does not wait for approval: it is {row.status}; see "
+                    f"'driftloop models show {model_id}'"
+                )
+            name = aliases_of(connection, model_id).get(CHAMPION)
+            champion = None if name is None else read_version(connection, model_id, name)
+            if champion is not None and champion.sequence > row.sequence:
+                raise RegistryError(
+                    f"{champion.version!r}, registered after {version!r}, is the champion of {model_id!r} by now; "
+                    f"reject {version!r}, or promote it with --force"
+                )
+            approve(connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms)
 
     def fail(self, model_id: str, command_id: str, reason: str, event_time_ms: int, actor: str = "driftloop") -> None:
         """Say that a command led to no version (too few rows, a crash of the training). Once for each command."""
@@ -236,6 +218,7 @@ class Registry:
                 CHALLENGER,
                 names.get(CHALLENGER),
                 action="failed",
+                subject=None,
                 reason=reason,
                 actor=actor,
                 event_time_ms=event_time_ms,
@@ -250,6 +233,7 @@ class Registry:
                 previous_version=names.get(CHAMPION),
                 command_id=command_id,
                 reason=reason,
+                actor=actor,
             )
 
     def champion(self, model_id: str) -> VersionRow | None:
@@ -321,19 +305,3 @@ class Registry:
         """Every change of the model's aliases (or of one alias), oldest first."""
         with reading(self.engine) as connection:
             return alias_changes(connection, model_id, alias)
-
-
-def _existing(connection: Connection, model_id: str, version: str) -> VersionRow:
-    row = read_version(connection, model_id, version)
-    if row is None:
-        names = ", ".join(found.version for found in read_versions(connection, model_id)) or "none"
-        raise RegistryError(f"the model {model_id!r} has no version {version!r}; it has {names}")
-    return row
-
-
-def _set_status(connection: Connection, model_id: str, version: str, status: str) -> None:
-    connection.execute(
-        update(model_versions)
-        .where(model_versions.c.model_id == model_id, model_versions.c.version == version)
-        .values(status=status)
-    )

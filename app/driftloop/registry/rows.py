@@ -8,12 +8,24 @@ from typing import Any, Literal
 from driftloop.events.messages import GateResult
 from driftloop.registry.artifacts import ArtifactRef
 
-__all__ = ["CHALLENGER", "CHAMPION", "HistoryRow", "ModelRow", "NewVersion", "VersionRow", "VersionStatus"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "UNDECIDED",
+    "HistoryRow",
+    "ModelRow",
+    "NewVersion",
+    "VersionRow",
+    "VersionStatus",
+]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-VersionStatus = Literal["registered", "promoted", "rejected", "rolled_back"]
+#: ``registered``: neither promoted nor rejected yet; ``awaiting_approval``: passed its gates, a person decides.
+VersionStatus = Literal["registered", "awaiting_approval", "promoted", "rejected", "rolled_back"]
+#: Statuses of versions about which nothing is decided yet.
+UNDECIDED: frozenset[VersionStatus] = frozenset({"registered", "awaiting_approval"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +82,20 @@ class ModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryRow:
-    """One change of an alias: ``version`` is the one named from then on (None: none), ``previous_version`` before."""
+    """One change of an alias: ``version`` is the one named from then on (None: none), ``previous_version`` before.
 
+    ``subject`` is the version that the action is about (None: a command that led to none). ``sequence`` counts the rows
+    of the whole registry, and ``row_sha256`` is the row's digest in their chain (:mod:`.history_chain`).
+    """
+
+    sequence: int
     alias: str
     action: str
+    subject: str | None
     version: str | None
     previous_version: str | None
     command_id: str | None
     reason: str
     actor: str
     event_time_ms: int
+    row_sha256: str

@@ -1,4 +1,8 @@
-"""Tables of the registry database. Times are event times in milliseconds unless the name says ``wall``."""
+"""Tables of the registry database. Times are event times in milliseconds unless the name says ``wall``.
+
+A change here needs a migration, which ``scripts/migration "What it does"`` drafts: databases are made and brought up to
+date by these (:mod:`driftloop.registry.migrations`), never from here.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,11 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "SCHEMA_REVISION",
     "alert_events",
     "alias_history",
     "aliases",
     "commands",
+    "history_head",
     "metadata",
     "model_states",
     "model_versions",
@@ -37,9 +41,6 @@ __all__ = [
     "schema_version",
     "window_reports",
 ]
-
-#: Raised by one with every change of the tables below; a database of another revision is refused.
-SCHEMA_REVISION = 1
 
 metadata = MetaData(
     naming_convention={
@@ -55,6 +56,8 @@ _DIGEST = String(64)
 #: SQLite numbers rows by itself only in an INTEGER primary key, which there has 64 bits anyway.
 _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 
+#: The number of the last migration, for the first release, which knew no migrations: it reads only this, and refuses a
+#: database whose number isn't 1. The migrations' own is in ``driftloop_revision``.
 schema_version = Table(
     "schema_version",
     metadata,
@@ -79,7 +82,7 @@ model_versions = Table(
     Column("model_id", _NAME, ForeignKey(models.c.model_id), primary_key=True),
     Column("version", _NAME, primary_key=True),
     Column("sequence", Integer, nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("status", String(32), nullable=False),
     Column("artifact_uri", Text),
     Column("artifact_sha256", _DIGEST),
     Column("artifact_size", BigInteger),
@@ -104,20 +107,37 @@ aliases = Table(
     ForeignKeyConstraint(["model_id", "version"], [model_versions.c.model_id, model_versions.c.version]),
 )
 
+#: Append-only: see history_chain.py for what the digests cover.
 alias_history = Table(
     "alias_history",
     metadata,
     Column("id", _ROW_ID, primary_key=True),
+    # Counts the rows from 1 without a gap; it is their order.
+    Column("sequence", BigInteger, nullable=False, unique=True),
     Column("model_id", _NAME, ForeignKey(models.c.model_id), nullable=False),
     Column("alias", String(32), nullable=False),
-    Column("action", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    # The version that the action is about, whatever the alias names.
+    Column("subject", _NAME),
     Column("version", _NAME),
     Column("previous_version", _NAME),
+    Column("version_sha256", _DIGEST),
     Column("command_id", _DIGEST),
     Column("reason", Text, nullable=False),
     Column("actor", _NAME, nullable=False),
     Column("event_time_ms", BigInteger, nullable=False),
-    Index(None, "model_id", "alias", "id"),
+    Column("previous_sha256", _DIGEST, nullable=False),
+    Column("row_sha256", _DIGEST, nullable=False),
+    Index(None, "model_id", "alias", "sequence"),
+)
+
+#: One row: how long the history's chain is, and its last digest. Writers lock it.
+history_head = Table(
+    "history_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("sha256", _DIGEST, nullable=False),
 )
 
 outbox = Table(

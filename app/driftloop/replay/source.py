@@ -25,12 +25,14 @@ class ReplayCounts:
     labels: int = 0
     joined: int = 0
     dead_letters: int = 0
+    other_models: int = 0  # records of models without a spec here
 
     def add(self, other: ReplayCounts) -> None:
         self.predictions += other.predictions
         self.labels += other.labels
         self.joined += other.joined
         self.dead_letters += other.dead_letters
+        self.other_models += other.other_models
 
 
 @dataclass
@@ -73,8 +75,13 @@ def replay_source(
 
 def _step(monitor: SourceMonitor) -> ReplayStep:
     outputs = monitor.drain()
+    others = sum(letter.code == "unknown_model" for letter in outputs.dead_letters)
     counts = ReplayCounts(
-        outputs.predictions.total(), outputs.labels.total(), outputs.joined.total(), len(outputs.dead_letters)
+        outputs.predictions.total(),
+        outputs.labels.total(),
+        outputs.joined.total(),
+        len(outputs.dead_letters) - others,
+        others,
     )
     progress = monitor.progress()
     # Partials of windows that are still open would be replaced by the next step's: only the final and the late count.

@@ -6,7 +6,7 @@ Durations are texts in YAML (``"36h"``); the ``*_ms`` properties give them in mi
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -19,19 +19,22 @@ __all__ = [
     "DriftMethod",
     "DriftReference",
     "DriftRules",
+    "FairnessSpec",
     "FeatureSpec",
     "GateSpec",
     "ModelSpec",
     "PerformanceRule",
     "PerformanceRules",
     "PolicySpec",
+    "QualityRules",
     "Task",
     "ThresholdRule",
     "TrainingSpec",
     "TriggerSpec",
+    "ValueSpec",
 ]
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical"]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -39,13 +42,27 @@ Duration = Annotated[str, Meta(min_length=2)]
 
 NumericMethodName = Literal["ks", "psi", "jensen_shannon", "wasserstein"]
 CategoricalMethodName = Literal["chi_square", "psi", "jensen_shannon"]
+FairnessMetric = Literal[
+    "demographic_parity_difference",
+    "demographic_parity_ratio",
+    "equal_opportunity_difference",
+    "equalized_odds_difference",
+]
 
 
 class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One feature: ``numeric`` (numbers, booleans) or ``categorical`` (strings, integers, booleans)."""
+    """One feature: ``numeric`` (numbers, booleans) or ``categorical`` (strings, integers, booleans).
+
+    ``minimum`` and ``maximum`` bound a numeric feature, ``pattern`` (a regular expression for the whole text) and
+    ``categories`` a categorical one; up to ``max_violations`` of the rows may violate each without an alert."""
 
     kind: FeatureKind
     required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    categories: list[str] | None = None
+    max_violations: Fraction = 0.0
 
 
 class DriftMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,11 +121,40 @@ class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     critical: float | None = None
 
 
+class ValueSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What each outcome of a binary decision is worth, times the numeric feature ``column`` if there is one."""
+
+    tp: float = 0.0
+    fp: float = 0.0
+    fn: float = 0.0
+    tn: float = 0.0
+    column: str | None = None
+
+
+class FairnessSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Gaps between the groups of a segment column: ``bounds`` by metric decide, every other one is reported alone."""
+
+    column: str
+    metrics: list[FairnessMetric] = field(default_factory=lambda: list(get_args(FairnessMetric)))
+    bounds: dict[str, float] = field(default_factory=dict)
+    confidence: Fraction = 0.95
+
+
 class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which rules decide. All metrics of the task are always reported."""
+    """Which rules decide, and which ``metrics`` are reported beside those (empty: the task's usual ones).
+
+    ``exact_rows``: scores of up to so many rows are kept as they are (binary). ``cutoffs``: how many items from the top
+    count (ranking)."""
 
     rules: list[PerformanceRule] = field(default_factory=list)
     decision_threshold: Fraction = 0.5
+    metrics: list[str] = field(default_factory=list)
+    exact_rows: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    cutoffs: Annotated[list[Annotated[int, Meta(ge=1, le=1000)]], Meta(min_length=1, max_length=8)] = field(
+        default_factory=lambda: [10]
+    )
+    value: ValueSpec | None = None
+    fairness: list[FairnessSpec] = field(default_factory=list)
 
 
 class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +164,30 @@ class AlertRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     open_after: PositiveInt = 1
     open_within: PositiveInt = 1
     resolve_after: PositiveInt = 2
+
+
+class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the quality of a window's data is broken; null switches a check off, ``enabled: false`` all of them.
+
+    Shares are tolerated ones: ``type_errors`` of the records; ``infinite``, ``constant`` (the one value) and
+    ``stuck_values`` (one value, or one gap between anchors) more than in the reference; ``lost_categories`` of the
+    reference's rows; ``repeated_ids`` and ``duplicate_rows`` more than before; ``new_keys`` of the rows looked at.
+    ``volume`` is a factor: fewer rows than the expected ones over it, or more than times it. ``empty_windows`` in a row
+    are reported at most."""
+
+    enabled: bool = True
+    significance: Fraction = 0.001
+    type_errors: Fraction | None = 0.01
+    infinite: Fraction | None = 0.001
+    constant: Fraction | None = 0.2
+    stuck_values: Fraction | None = 0.5
+    lost_categories: Fraction | None = 0.01
+    repeated_ids: Fraction | None = 0.1
+    duplicate_rows: Fraction | None = 0.2
+    new_keys: Fraction | None = 0.05
+    absent_keys: bool = True
+    volume: Annotated[float, Meta(gt=1.0)] | None = 2.0
+    empty_windows: Annotated[int, Meta(ge=0, le=1_000)] = 7
 
 
 class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -135,11 +205,13 @@ class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to retrain, and what holds it back."""
+    """When to retrain, and what holds it back. ``hold_on_broken_data``: a drift trigger waits while the newest input
+    window's data is broken upstream, since a model trained on it would learn the break."""
 
     triggers: list[TriggerSpec] = field(default_factory=list)
     cooldown: Duration = "7d"
     minimum_labeled_rows: PositiveInt = 500
+    hold_on_broken_data: bool = True
 
     @property
     def cooldown_ms(self) -> int:
@@ -201,11 +273,12 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     sliding: list[Duration] = field(default_factory=list)
     drift: DriftRules = field(default_factory=DriftRules)
     performance: PerformanceRules = field(default_factory=PerformanceRules)
+    quality: QualityRules = field(default_factory=QualityRules)
     alerts: AlertRules = field(default_factory=AlertRules)
     policy: PolicySpec = field(default_factory=PolicySpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)
     gates: list[GateSpec] = field(default_factory=_gates_default)
-    promotion: Literal["automatic", "manual"] = "automatic"
+    promotion: Literal["automatic", "approval", "manual"] = "automatic"
 
     @cached_property
     def window_ms(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from driftloop.events.time import parse_duration_ms
-from driftloop.spec.metrics import TASK_METRICS
+from driftloop.spec.metrics import FAIRNESS_METRICS, VALUE_METRICS, direction_of, known_metrics, metric_parameter
 from driftloop.spec.model import (
     CategoricalMethodName,
     DriftMethod,
@@ -33,12 +33,17 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
     checks: list[Callable[[ModelSpec], Found]] = [
         _durations,
         _features,
+        _feature_rules,
         _classes,
         _segments,
         _sliding,
         _drift,
         _references,
         _performance,
+        _quality,
+        _value,
+        _fairness,
+        _ranking,
         _alerts,
         _policy,
         _training,
@@ -76,6 +81,39 @@ def _features(spec: ModelSpec) -> Found:
             yield ("features", name), "expected a name of 1 to 128 printable characters"
         elif name.startswith("@"):
             yield ("features", name), f"names that begin with '@' are driftloop's own, got {name!r}; rename the feature"
+
+
+def _feature_rules(spec: ModelSpec) -> Found:
+    for name, feature in spec.features.items():
+        path: KeyPath = ("features", name)
+        wrong_kind = ("pattern", "categories") if feature.kind == "numeric" else ("minimum", "maximum")
+        for rule in wrong_kind:
+            if getattr(feature, rule) is not None:
+                other = "categorical" if feature.kind == "numeric" else "numeric"
+                yield (*path, rule), f"{rule!r} is a rule for {other} features, and {name!r} is {feature.kind}"
+        if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
+            yield (
+                (*path, "minimum"),
+                f"expected at most the maximum of {feature.maximum:g}, got {feature.minimum:g}; no value fits both",
+            )
+        if feature.pattern is not None:
+            try:
+                re.compile(feature.pattern)
+            except re.error as error:
+                yield (*path, "pattern"), f"expected a regular expression of Python, got {feature.pattern!r}: {error}"
+        if feature.categories is not None:
+            if not feature.categories:
+                yield (*path, "categories"), "expected at least one allowed category, got an empty list"
+            for index, text in _repeated(feature.categories):
+                yield (*path, "categories", index), f"the category {text!r} is listed twice"
+        rules = (feature.minimum, feature.maximum, feature.pattern, feature.categories)
+        if feature.max_violations and all(rule is None for rule in rules):
+            yield (*path, "max_violations"), f"{name!r} has no minimum, maximum, pattern or categories to violate"
+
+
+def _quality(spec: ModelSpec) -> Found:
+    if not 0.0 < spec.quality.significance < 1.0:
+        yield ("quality", "significance"), f"expected a number between 0 and 1, got {spec.quality.significance:g}"
 
 
 def _classes(spec: ModelSpec) -> Found:
@@ -185,14 +223,21 @@ def _critical(path: KeyPath, item: DriftMethod) -> Found:
         yield path, f"expected a number above 0, got {item.critical:g}"
 
 
-def _metric(spec: ModelSpec, path: KeyPath, name: str) -> Found:
-    directions = TASK_METRICS[spec.task]
-    usable = [metric for metric, direction in directions.items() if direction]
-    if name not in directions:
+def _metric(spec: ModelSpec, path: KeyPath, name: str, *, judged: bool = True) -> Found:
+    """``judged``: the metric must be better high or better low."""
+    direction = direction_of(spec.task, name)
+    usable = known_metrics(spec.task, judged=judged)
+    if direction is None:
         hint = did_you_mean(name, usable)
         yield path, f"expected a metric of a {spec.task} model ({', '.join(usable)}), got {name!r}{hint}"
-    elif not directions[name]:
+    elif judged and not direction:
         yield path, f"{name!r} is reported but is neither better high nor low; choose one of {', '.join(usable)}"
+    elif name in VALUE_METRICS and spec.performance.value is None:
+        yield path, f"{name!r} needs performance.value (what each outcome is worth), and there is none"
+    elif spec.task == "ranking" and name != "mrr":
+        parameter = metric_parameter("ranking", name)
+        if parameter is not None and int(parameter[1]) not in spec.performance.cutoffs:
+            yield path, f"{name!r} needs {int(parameter[1])} among performance.cutoffs ({spec.performance.cutoffs})"
 
 
 def _confidence(path: KeyPath, confidence: float) -> Found:
@@ -213,10 +258,75 @@ def _performance(spec: ModelSpec) -> Found:
                 (*path, "critical"),
                 f"expected a drop of at least {rule.drop:g}, the rule's own, got {rule.critical:g}",
             )
+    for index, name in enumerate(spec.performance.metrics):
+        yield from _metric(spec, ("performance", "metrics", index), name, judged=False)
+    for index, name in _repeated(spec.performance.metrics):
+        yield ("performance", "metrics", index), f"the metric {name!r} is listed twice"
+    if spec.performance.exact_rows and spec.task != "binary":
+        yield (
+            ("performance", "exact_rows"),
+            f"only a binary model keeps scores, and the task is {spec.task!r}; leave the key out",
+        )
     for index, (metric, windows) in _repeated([(rule.metric, rule.windows) for rule in rules]):
         yield (
             ("performance", "rules", index),
             f"there is another rule for {metric!r} over {windows} window(s); keep one",
+        )
+
+
+def _value(spec: ModelSpec) -> Found:
+    value = spec.performance.value
+    if value is None:
+        return
+    if spec.task != "binary":
+        yield ("performance", "value"), f"only a binary model has a cost matrix, and the task is {spec.task!r}"
+    if not (value.tp or value.fp or value.fn or value.tn):
+        yield ("performance", "value"), "expected what at least one of tp, fp, fn and tn is worth; all are 0"
+    if value.column is None:
+        return
+    feature = spec.features.get(value.column)
+    path: KeyPath = ("performance", "value", "column")
+    if feature is None:
+        hint = did_you_mean(value.column, spec.features)
+        yield path, f"expected one of the model's numeric features, got {value.column!r}{hint}"
+    elif feature.kind != "numeric":
+        yield path, f"expected a numeric feature, and {value.column!r} is {feature.kind}"
+
+
+def _fairness(spec: ModelSpec) -> Found:
+    for index, fairness in enumerate(spec.performance.fairness):
+        path: KeyPath = ("performance", "fairness", index)
+        if spec.task != "binary":
+            yield path, f"gaps between groups are those of a binary model's decisions, and the task is {spec.task!r}"
+        if fairness.column not in spec.segments:
+            hint = did_you_mean(fairness.column, [name for name in spec.segments if isinstance(name, str)])
+            yield (*path, "column"), f"expected one of the spec's segments, got {fairness.column!r}{hint}"
+        if not fairness.metrics:
+            yield (*path, "metrics"), f"expected at least one of {', '.join(FAIRNESS_METRICS)}"
+        yield from _confidence((*path, "confidence"), fairness.confidence)
+        for place, name in _repeated(list(fairness.metrics)):
+            yield (*path, "metrics", place), f"the metric {name!r} is listed twice"
+        for name, bound in fairness.bounds.items():
+            if name not in fairness.metrics:
+                hint = did_you_mean(name, fairness.metrics)
+                yield (*path, "bounds", name), f"expected one of the metrics listed here, got {name!r}{hint}"
+            elif not 0.0 < bound < 1.0:
+                yield (*path, "bounds", name), f"expected a number between 0 and 1, got {bound:g}"
+    for index, name in _repeated([fairness.column for fairness in spec.performance.fairness]):
+        yield ("performance", "fairness", index), f"the column {name!r} is listed twice"
+
+
+def _ranking(spec: ModelSpec) -> Found:
+    for index, cutoff in _repeated(spec.performance.cutoffs):
+        yield ("performance", "cutoffs", index), f"the cutoff {cutoff} is listed twice"
+    if spec.task != "ranking":
+        return
+    if spec.training.estimator is not None:
+        yield ("training", "estimator"), "ranking models are watched but not trained here; leave the key out"
+    if spec.policy.triggers:
+        yield (
+            ("policy", "triggers"),
+            "ranking models are not trained here, so nothing can trigger it; leave the key out",
         )
 
 
@@ -260,7 +370,9 @@ def _training(spec: ModelSpec) -> Found:
 def _gates(spec: ModelSpec) -> Found:
     for index, gate in enumerate(spec.gates):
         path: KeyPath = ("gates", index)
-        if gate.gate == "metric" and gate.metric is not None:
+        if gate.gate == "metric" and gate.metric in VALUE_METRICS:
+            yield (*path, "metric"), f"{gate.metric!r} is no metric of a gate: compare models by another one"
+        elif gate.gate == "metric" and gate.metric is not None:
             yield from _metric(spec, (*path, "metric"), gate.metric)
         elif gate.metric is not None:
             yield (*path, "metric"), f"only a gate of the kind 'metric' has a metric, and this is {gate.gate!r}"

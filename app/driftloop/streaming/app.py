@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
@@ -12,10 +11,11 @@ import structlog
 from faust.types import TP
 
 from driftloop.events.batch import RecordBatch
+from driftloop.kafka.security import broker_security
 from driftloop.settings import Settings
 from driftloop.streaming.batches import RECORDS_CODEC, batch_of, batch_scheduler
 
-__all__ = ["EXIT_FATAL", "PartitionService", "build_app"]
+__all__ = ["EXIT_FATAL", "PartitionService", "broker_credentials", "build_app"]
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ def build_app(
     app = faust.App(
         f"{settings.app_id}-{role}",
         broker=";".join(f"kafka://{server}" for server in settings.bootstrap.split(",")),
-        broker_credentials=_credentials(settings),
+        broker_credentials=broker_credentials(settings),
         broker_max_poll_records=settings.batch_records * 4,
         broker_session_timeout=settings.session_timeout_ms / 1000,
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
@@ -111,17 +111,16 @@ async def _or_die(work: Awaitable[None], role: str) -> None:
         os._exit(EXIT_FATAL)
 
 
-def _credentials(settings: Settings) -> Any:
-    context = ssl.create_default_context(cafile=str(settings.ssl_ca_file)) if settings.ssl_ca_file else None
-    if settings.security_protocol == "SSL":
-        return faust.SSLCredentials(context=context or ssl.create_default_context())
-    if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
-        if settings.security_protocol == "SASL_SSL":
-            context = context or ssl.create_default_context()
+def broker_credentials(settings: Settings) -> Any:
+    """What Faust takes, for the same connections as :func:`driftloop.kafka.config.client_config` makes."""
+    security = broker_security(settings)
+    context = security.ssl_context()
+    if security.mechanism is not None:
+        # Faust encrypts exactly if there is a context.
         return faust.SASLCredentials(
-            username=settings.sasl_username,
-            password=settings.sasl_password.get_secret_value(),
-            mechanism=settings.sasl_mechanism,
+            username=security.username,
+            password=security.password,
+            mechanism=security.mechanism,
             ssl_context=context,
         )
-    return None
+    return None if context is None else faust.SSLCredentials(context=context)

@@ -81,8 +81,13 @@ class AssessorService:
 
     def _recover(self, partition: int) -> Assessor:
         start = self._store.restart_offset(partition) or 0
+        own = {
+            model: spec
+            for model, spec in self._specs.items()
+            if model_partition(model, self._settings.model_partitions) == partition
+        }
         assessor = Assessor(
-            self._specs,
+            own,
             self._settings.source_partitions,
             Lookups(self._catalog.known_profile, self._store.load_state, self._store.final_report),
             start_offset=start,
@@ -154,8 +159,11 @@ class AssessorService:
         await asyncio.to_thread(self._view.refresh)
 
     async def relay(self) -> None:
-        """Publish what the outbox holds."""
-        await asyncio.to_thread(self._relay.publish_pending)
+        """Publish what the outbox holds. Without the database it waits there for the next time."""
+        try:
+            await asyncio.to_thread(self._relay.publish_pending)
+        except OperationalError as error:
+            log.warning("the database does not answer, publishing later", reason=str(error.orig))
 
     def _warn_about(self, assessor: Assessor) -> None:
         for model_id in assessor.foreign_models - self._warned:

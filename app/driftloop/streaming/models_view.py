@@ -6,9 +6,11 @@ import threading
 from collections.abc import Iterable
 
 import msgspec
+import structlog
 
 from driftloop.events.messages import ModelEvent
 from driftloop.kafka.config import client_config
+from driftloop.kafka.log_reader import LogReadError
 from driftloop.kafka.tail_reader import TailReader
 from driftloop.observability.metrics import Metrics
 from driftloop.registry import AssessmentStore, Committed, Registry
@@ -16,6 +18,7 @@ from driftloop.settings import Settings
 
 __all__ = ["ModelsView"]
 
+log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(ModelEvent).decode
 
 
@@ -58,11 +61,11 @@ class ModelsView:
             self._metrics.observe_command(command)
 
     def refresh(self) -> None:
-        """Take in model events that have come since."""
+        """Take in model events that have come since. Without a broker nothing is new, which the next call mends."""
         with self._lock:
-            if self._tail is None:
-                topics = [self._settings.topics.model_events]
-                self._tail = TailReader(client_config(self._settings), topics, "end")
+            if self._tail is None and not self._follow():
+                return
+            assert self._tail is not None
             for record in self._tail.poll(0.0):
                 if record.value is None:
                     continue
@@ -73,6 +76,17 @@ class ModelsView:
                         del self._seen[next(iter(self._seen))]
                     self._metrics.observe_model_event(event)
                     self._show_aliases(event.model_id)
+
+    def _follow(self) -> bool:
+        try:
+            self._tail = TailReader(client_config(self._settings), [self._settings.topics.model_events], "end")
+        except LogReadError as error:
+            log.warning("model events cannot be followed yet, trying again", reason=str(error))
+            return False
+        # What happened before is not read: the registry has it.
+        for model_id in self._models:
+            self._show_aliases(model_id)
+        return True
 
     def _show_aliases(self, model_id: str) -> None:
         champion, challenger = self._registry.champion(model_id), self._registry.challenger(model_id)

@@ -93,6 +93,7 @@ class MonitorService:
             progress = await asyncio.to_thread(latest_progress, self._config, self._topics.monitor_progress)
             for partition in new:
                 self._sources[partition] = await asyncio.to_thread(self._recover, partition, progress.get(partition))
+            self._show_latest()
             log.info("partitions ready", partitions=new, seconds=round(time.monotonic() - started_s, 2))
 
     def _recover(self, partition: int, progress: SourceProgress | None) -> _Source:
@@ -228,6 +229,17 @@ class MonitorService:
             )
             self._show(progress)
         await asyncio.to_thread(self._producer.flush)
+        self._show_latest()
+
+    def _show_latest(self) -> None:
+        """Export how fresh each model's predictions are, over the partitions that are here."""
+        latest: dict[str, tuple[int, int]] = {}
+        for source in self._sources.values():
+            for model_id, (event_ms, record_ms) in source.monitor.latest_ms.items():
+                known = latest.get(model_id, (event_ms, record_ms))
+                latest[model_id] = (max(event_ms, known[0]), max(record_ms, known[1]))
+        for model_id, (event_ms, record_ms) in latest.items():
+            self._metrics.latest_prediction(model_id, event_ms, record_ms)
 
     def _progress(self, source: _Source) -> SourceProgress:
         now_s, timeout_s = time.monotonic(), self._settings.idle_timeout_ms / 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -12,10 +13,12 @@ from typing import Literal
 import faust
 import structlog
 from faust.types import TP
+from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES
 from driftloop.observability.server import Heartbeat, serve
-from driftloop.registry import schema_problem
+from driftloop.registry import RegistryError, schema_problem
+from driftloop.registry.database import what_it_said
 from driftloop.settings import Settings
 from driftloop.streaming.app import EXIT_FATAL, build_app
 from driftloop.streaming.assessor import AssessorService
@@ -29,6 +32,8 @@ log = structlog.get_logger(__name__)
 Role = Literal["all", "monitor", "assessor"]
 
 _STOP_GRACE_S = 15.0
+_WATCHDOG_S = 5.0
+_EXIT_UNCLEAN = 1
 _HEARTBEAT_S = 60.0
 
 #: One request to end may arrive twice at once: ``timeout`` and many supervisors signal the process and its group.
@@ -55,7 +60,14 @@ class _Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        runtime = open_runtime(self._settings)
+        try:
+            runtime = open_runtime(self._settings)
+        except (RegistryError, ValueError) as error:
+            log.error("the worker cannot start", error=str(error))
+            return 1
+        except SQLAlchemyError as error:
+            log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
+            return 1
         runtime.metrics.declare(runtime.specs, DEAD_LETTER_CODES)
         apps = self._apps(runtime)
         server = None
@@ -157,18 +169,25 @@ class _Worker:
 
     async def _shut_down(self, apps: list[faust.App]) -> int:
         """Hand in what is there and leave the groups; a broker that is gone is not waited for longer than the grace."""
-        try:
-            async with asyncio.timeout(_STOP_GRACE_S):
-                for app in apps:
-                    await app.stop()
-                if self._monitor is not None:
-                    await self._monitor.revoke(self._monitor.partitions)
-                if self._assessor is not None:
-                    await self._assessor.relay()
-        except TimeoutError:
+        # A loop that is blocked in a client's call can't end itself.
+        watchdog = threading.Timer(_STOP_GRACE_S + _WATCHDOG_S, os._exit, [_EXIT_UNCLEAN])
+        watchdog.daemon = True
+        watchdog.start()
+        work = asyncio.ensure_future(self._leave(apps))
+        # Not a time-out on the work itself: Faust goes on waiting for its broker when it is cancelled.
+        await asyncio.wait({work}, timeout=_STOP_GRACE_S)
+        if not work.done():
             log.warning("the broker did not answer within the grace period; what was not published will be done again")
-            return 1
-        except Exception:
-            log.warning("stopping was not clean; what was not published will be done again", exc_info=True)
-            return 1
+            return _EXIT_UNCLEAN
+        if work.exception() is not None:
+            log.warning("stopping was not clean; what was not published will be done again", exc_info=work.exception())
+            return _EXIT_UNCLEAN
         return 0
+
+    async def _leave(self, apps: list[faust.App]) -> None:
+        for app in apps:
+            await app.stop()
+        if self._monitor is not None:
+            await self._monitor.revoke(self._monitor.partitions)
+        if self._assessor is not None:
+            await self._assessor.relay()

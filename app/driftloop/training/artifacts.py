@@ -8,6 +8,7 @@ numeric columns.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 
 import skops.io
@@ -65,15 +66,21 @@ def dump(pipeline: Pipeline) -> bytes:
     return data
 
 
-def load(data: bytes) -> Pipeline:
+def load(data: bytes, *, sha256: str | None = None) -> Pipeline:
     """The fitted pipeline in a skops archive.
 
-    Nothing is made of an archive that names a type outside of the trusted ones. Raises :class:`ArtifactError` that says
-    which. The caller checks the digest first (``ArtifactStore`` does).
+    Nothing is made of an archive that names a type outside of the trusted ones, or whose content has not the ``sha256``
+    that the registry has for it. Raises :class:`ArtifactError` that says which. Without ``sha256`` the caller has
+    checked the content (``ArtifactStore.read`` does).
     """
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ArtifactError(
+            f"the model file has the SHA-256 {found}, and the registry has {sha256} for it; it was not loaded"
+        )
     try:
         foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - TRUSTED)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # skops raises whatever the archive's content provokes, before anything is made of it
         raise ArtifactError(f"the model file of {len(data):,} bytes is not a skops archive: {error}") from error
     if foreign:
         raise ArtifactError(

@@ -9,6 +9,7 @@ standard input open: when it closes, the parent is gone, and the child ends at o
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -59,6 +60,7 @@ class Job(Struct, frozen=True, kw_only=True):
     spec: ModelSpec
     seed: int
     champion_version: str | None = None
+    champion_sha256: str | None = None
     champion_trained_to_ms: int | None = None
 
 
@@ -128,16 +130,18 @@ def train_in_child(
     ``folder`` must exist and be empty. Raises :class:`TrainingFailed` for a refusal, a crash or the time limit, and
     :class:`TrainingCancelled` once ``cancelled()`` says so. No child is left behind.
     """
+    file = None if champion is None else champion.artifact
     job = Job(
         spec=spec,
         seed=seed,
         champion_version=None if champion is None else champion.version,
+        champion_sha256=None if file is None else hashlib.sha256(file).hexdigest(),
         champion_trained_to_ms=None if champion is None else champion.trained_to_ms,
     )
     (folder / _JOB).write_bytes(msgspec.json.encode(job))
     (folder / _DATA).write_bytes(parquet)
-    if champion is not None and champion.artifact is not None:
-        (folder / _CHAMPION).write_bytes(champion.artifact)
+    if file is not None:
+        (folder / _CHAMPION).write_bytes(file)
     _run((processes or TrainingProcesses()).take(), folder, spec.training.time_limit_ms, cancelled)
     result = msgspec.json.decode((folder / _RESULT).read_bytes(), type=JobResult)
     if result.error is not None:
@@ -227,8 +231,9 @@ def _work(folder: Path) -> None:
 def _champion(folder: Path, job: Job) -> Champion | None:
     if job.champion_version is None:
         return None
-    path = folder / _CHAMPION
-    pipeline = artifacts.load(path.read_bytes()) if path.exists() else None
+    pipeline = None
+    if job.champion_sha256 is not None:
+        pipeline = artifacts.load((folder / _CHAMPION).read_bytes(), sha256=job.champion_sha256)
     return Champion(job.champion_version, pipeline, job.champion_trained_to_ms)
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftloop.performance.pointwise import MEAN_METRICS, row_values
-from driftloop.spec.metrics import TASK_METRICS
+from driftloop.performance.confusion import CONFUSION_METRICS, Confusion
+from driftloop.performance.pointwise import MEAN_METRICS, evaluate, row_values
+from driftloop.spec.metrics import direction_of, known_metrics
 from driftloop.spec.model import Task
 
 __all__ = ["Comparison", "compare", "metric_value"]
@@ -65,9 +66,9 @@ def compare(
     ``labels`` (n,): 0 or 1, class index, or float. Predictions (n,), or (n, k) probabilities for multiclass. ``seed``
     makes the interval repeatable. Raises ``ValueError`` for a metric that has no better direction.
     """
-    direction = TASK_METRICS[task].get(metric, 0)
+    direction = direction_of(task, metric) or 0
     if direction == 0:
-        better = [name for name, sign in TASK_METRICS[task].items() if sign]
+        better = known_metrics(task, judged=True)
         raise ValueError(f"the metric {metric!r} of a {task} model has no better direction; compare one of {better}")
     first, second = (_metric(task, metric, labels, scores, decision_threshold) for scores in (challenger, champion))
     rows = len(labels)
@@ -75,7 +76,8 @@ def compare(
         return Comparison(metric, math.nan, math.nan, math.nan, math.nan, math.nan, 0)
     once = np.ones((1, rows))
     values = float(first(once)[0]), float(second(once)[0])
-    differences = direction * _resampled(rows, seed, lambda weights: first(weights) - second(weights))
+    draws = _LEAST_RESAMPLES * rows if isinstance(first, _ByRows) else _DRAWS
+    differences = direction * _resampled(rows, seed, draws, lambda weights: first(weights) - second(weights))
     defined = differences[np.isfinite(differences)]
     low = high = math.nan
     # A metric that most resamples leave undefined has no interval worth the name.
@@ -94,9 +96,9 @@ def metric_value(
     return float(_metric(task, metric, labels, predictions, decision_threshold)(np.ones((1, len(labels))))[0])
 
 
-def _resampled(rows: int, seed: int, statistic: Callable[[Floats], Floats]) -> Floats:
+def _resampled(rows: int, seed: int, draws: int, statistic: Callable[[Floats], Floats]) -> Floats:
     generator = np.random.default_rng(seed)
-    resamples = int(np.clip(_DRAWS // rows, _LEAST_RESAMPLES, _MOST_RESAMPLES))
+    resamples = int(np.clip(draws // rows, _LEAST_RESAMPLES, _MOST_RESAMPLES))
     block = max(1, _BLOCK // rows)
     parts = []
     for start in range(0, resamples, block):
@@ -110,6 +112,15 @@ def _resampled(rows: int, seed: int, statistic: Callable[[Floats], Floats]) -> F
 def _metric(task: Task, metric: str, labels: NDArray[Any], predictions: Floats, threshold: float) -> _Metric:
     if metric == "roc_auc":
         return _roc_auc(np.asarray(labels, np.float64), predictions)
+    if metric == "gini":
+        area = _roc_auc(np.asarray(labels, np.float64), predictions)
+        return lambda weights: 2.0 * area(weights) - 1.0
+    if metric in MEAN_METRICS[task] or metric in _BY_SUMS[task]:
+        pass
+    elif task in ("binary", "multiclass") and metric in CONFUSION_METRICS:
+        return _by_confusion(metric, np.asarray(labels, np.int64), predictions, threshold)
+    else:
+        return _ByRows(task, metric, labels, predictions, threshold)
     terms: list[Floats]
     value: _Metric
     if metric in MEAN_METRICS[task]:
@@ -127,6 +138,62 @@ def _metric(task: Task, metric: str, labels: NDArray[Any], predictions: Floats, 
             return value(weights @ columns)
 
     return weighted
+
+
+#: Metrics that are a function of a few sums over rows, beside those that are means.
+_BY_SUMS: dict[Task, tuple[str, ...]] = {
+    "binary": ("precision", "recall", "f1", "specificity"),
+    "regression": ("rmse", "r2"),
+    "multiclass": ("macro_f1",),
+    "ranking": (),
+}
+
+
+def _by_confusion(metric: str, labels: NDArray[np.int64], predictions: Floats, threshold: float) -> _Metric:
+    """A metric of the confusion matrix, which is a sum over rows for each cell."""
+    if predictions.ndim == 2:
+        classes, said = predictions.shape[1], predictions.argmax(axis=1)
+    else:
+        classes, said = 2, np.asarray(predictions >= threshold, np.int64)
+    cells, place = np.unique(labels * classes + said, return_inverse=True)
+    columns = np.eye(len(cells))[place]
+
+    def value(weights: Floats) -> Floats:
+        found = []
+        for counts in np.rint(weights @ columns).astype(np.int64):
+            matrix = np.zeros(classes * classes, np.int64)
+            matrix[cells] = counts
+            number = CONFUSION_METRICS[metric](Confusion(matrix.reshape(classes, classes)), 0.95).value
+            found.append(math.nan if number is None else number)
+        return np.array(found)
+
+    return value
+
+
+class _ByRows:
+    """Any metric from weights that are whole numbers: each row as often as its weight says."""
+
+    def __init__(self, task: Task, metric: str, labels: NDArray[Any], predictions: Floats, threshold: float) -> None:
+        self._task: Task = task
+        self._metric = metric
+        self._labels = labels
+        self._predictions = predictions
+        self._threshold = threshold
+        self._classes = [str(index) for index in range(predictions.shape[1])] if task == "multiclass" else []
+
+    def __call__(self, weights: Floats) -> Floats:
+        return np.array([self._once(np.repeat(np.arange(len(row)), row.astype(np.int64))) for row in weights])
+
+    def _once(self, chosen: NDArray[np.int64]) -> float:
+        found = evaluate(
+            self._task,
+            self._predictions[chosen],
+            self._labels[chosen],
+            self._classes,
+            self._threshold,
+            names=[self._metric],
+        )[self._metric].value
+        return math.nan if found is None else found
 
 
 def _roc_auc(labels: Floats, scores: Floats) -> _Metric:
@@ -154,6 +221,9 @@ def _binary(metric: str, labels: Floats, scores: Floats, threshold: float) -> tu
         return [hits, false_alarms], lambda sums: sums[:, 0] / (sums[:, 0] + sums[:, 1])
     if metric == "recall":
         return [hits, misses], lambda sums: sums[:, 0] / (sums[:, 0] + sums[:, 1])
+    if metric == "specificity":
+        right = (1.0 - said) * (1.0 - labels)
+        return [right, false_alarms], lambda sums: sums[:, 0] / (sums[:, 0] + sums[:, 1])
     if metric == "f1":
         return [hits, false_alarms + misses], lambda sums: 2.0 * sums[:, 0] / (2.0 * sums[:, 0] + sums[:, 1])
     raise ValueError(f"no comparison for the metric {metric!r} of a binary model")

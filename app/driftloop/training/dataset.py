@@ -16,7 +16,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from driftloop.events.messages import Labeled
-from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
+from driftloop.profiles.columns import (
+    FeatureDecoder,
+    LabelDecoder,
+    LabelValue,
+    PredictionDecoder,
+    PredictionValue,
+)
 from driftloop.spec.model import ModelSpec
 from driftloop.training.estimators import feature_frame
 
@@ -165,6 +171,10 @@ def cut(
     (revision, labeled_at_ms) counts. Rows whose features, prediction or label the spec does not allow are left out and
     counted. The result does not depend on the order of ``rows``.
     """
+    if spec.task == "ranking":
+        raise SplitError(
+            f"model {spec.model}: ranking models are watched, but no training set can be cut for them here"
+        )
     best: dict[str, Labeled] = {}
     superseded = 0
     for row in rows:
@@ -179,7 +189,7 @@ def cut(
     ordered = sorted(best.values(), key=lambda row: (row.predicted_at_ms, row.prediction_id))
     features, labels, said = FeatureDecoder(spec), LabelDecoder(spec), PredictionDecoder(spec)
     kept: list[Labeled] = []
-    decoded: list[tuple[Any, float | int, float | tuple[float, ...]]] = []
+    decoded: list[tuple[Any, LabelValue, PredictionValue]] = []
     for row in ordered:
         try:
             decoded.append((features.decode_row(row.features), labels.decode(row.label), said.decode(row.prediction)))

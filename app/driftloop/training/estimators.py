@@ -162,6 +162,8 @@ def _estimator(spec: ModelSpec) -> Any:
         estimator = found(**spec.training.parameters)
     except TypeError as error:
         raise EstimatorError(f"model {spec.model}: training.parameters do not fit {path}: {error}") from None
+    if spec.task == "ranking":
+        raise EstimatorError(f"model {spec.model}: ranking models are watched, but cannot be trained here")
     if spec.task == "regression":
         if not is_regressor(estimator):
             raise EstimatorError(f"model {spec.model}: the task is regression, but {path} is not a regressor")

@@ -121,7 +121,7 @@ def _loadable(spec: ModelSpec, candidate: Candidate, frame: pd.DataFrame) -> Gat
         return result(False, None, f"the model file does not work: {error}")
     expected = candidate.released[: len(some)]
     if np.array_equal(again, expected, equal_nan=True):
-        return result(True, 0.0, f"the model file of {len(candidate.artifact):,} bytes loads and predicts the same")
+        return result(True, 0.0, "the model file loads and predicts the same")
     worst = float(np.nanmax(np.abs(again - expected)))
     return result(False, worst, f"the loaded model file predicts differently, by up to {worst:.3g}")
 

@@ -184,10 +184,17 @@ class CommandRunner:
                 spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
             )
             return Finished("rejected", version.version, reason)
+        if version.status == "rejected":
+            return Finished("rejected", version.version, "a person rejected it meanwhile")
         judged = [gate.sentence for gate in version.gates if gate.gate.startswith("metric:")]
         reason = "; ".join(judged) or "all gates passed"
         if spec.promotion == "manual":
             return Finished("registered", version.version, f"waits for a person to promote it; {reason}")
+        if spec.promotion == "approval":
+            self._registry.await_approval(
+                spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
+            )
+            return Finished("registered", version.version, f"waits for approval; {reason}")
         self._registry.promote(
             spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
         )

@@ -19,7 +19,7 @@ from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry.artifacts import ArtifactStore
-from driftloop.registry.database import create_schema, open_engine, schema_problem
+from driftloop.registry.database import create_schema, open_engine, schema_problem, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import Relay, kafka_sender
@@ -60,6 +60,11 @@ def run_trainer(settings: Settings, *, lease_s: float = 15.0, broker_timeout_s: 
             _serve(settings, stopping, lease_s, broker_timeout_s)
         except (BrokerError, RegistryError, ValueError, OSError) as error:
             log.error("the trainer cannot start", error=str(error))
+            return 1
+        except SQLAlchemyError as error:
+            log.error(
+                "the trainer cannot go on: the database did not answer", error=what_it_said(error), exc_info=error
+            )
             return 1
         except TrainerError as error:
             log.error("the trainer ended", error=str(error), exc_info=error)
@@ -131,14 +136,18 @@ def _database_problem(engine: Engine) -> str | None:
     try:
         return schema_problem(engine)
     except SQLAlchemyError as error:
-        return f"the database does not answer: {error}"
+        return f"the database does not answer: {what_it_said(error)}"
 
 
 @contextmanager
 def _signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for the end; the handlers from before come back afterwards."""
+    """SIGTERM and SIGINT ask for the end. The handlers from before come back afterwards, unless a signal came: then the
+    process is about to end, and a copy of that signal (``timeout`` sends one to the group) must not cut it short."""
+    asked = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
         stopping.set()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -146,4 +155,4 @@ def _signals(stopping: threading.Event) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if asked else handler)

@@ -18,9 +18,10 @@ from sklearn.pipeline import Pipeline
 from driftloop.drift.reference_windows import with_reference_windows
 from driftloop.events.messages import GateResult
 from driftloop.performance.metrics import MetricValue
-from driftloop.performance.pointwise import evaluate
+from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.spec.load import spec_digest
+from driftloop.spec.metrics import reported_metrics
 from driftloop.spec.model import ModelSpec
 from driftloop.training.artifacts import dump
 from driftloop.training.dataset import TrainingSet
@@ -83,7 +84,7 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
     candidate = Candidate(scores, predict(released, spec, later.frame), artifact)
     rival = None if champion is None else _rival(spec, champion, later)
     gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed)
-    metrics = _metrics(spec, scores, later.labels)
+    metrics = _metrics(spec, scores, later)
     fresh = np.concatenate([_crossed(spec, earlier, judged), scores])
     columns = columns_of(spec, data.frame, fresh)
     profile = ReferenceProfile.build(
@@ -98,7 +99,11 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
     return Trained(
         artifact=artifact,
         profile=with_reference_windows(profile, spec, columns, data.predicted_at_ms),
-        metrics={name: value.value for name, value in metrics.items() if value.value is not None},
+        metrics={
+            name: value.value
+            for name, value in metrics.items()
+            if value.value is not None and name in reported_metrics(spec)
+        },
         gates=gates,
         model_digest=digest,
         train_rows=len(earlier),
@@ -162,11 +167,13 @@ def _rival(spec: ModelSpec, champion: Champion, later: TrainingSet) -> Rival:
     return Rival(champion.version, predict(champion.pipeline, spec, later.frame), known, unseen)
 
 
-def _metrics(spec: ModelSpec, scores: NDArray[np.float64], labels: NDArray[Any]) -> dict[str, MetricValue]:
+def _metrics(spec: ModelSpec, scores: NDArray[np.float64], later: TrainingSet) -> dict[str, MetricValue]:
     """None at all if the predictions are not usable: then the sanity gate says why."""
     if not np.isfinite(scores).all():
         return {}
-    return evaluate(spec.task, scores, labels, spec.classes, spec.performance.decision_threshold)
+    value = spec.performance.value
+    weights = None if value is None or value.column is None else later.frame[value.column].to_numpy(np.float64)
+    return evaluate_model(spec, scores, later.labels, weights)
 
 
 def _references(metrics: Mapping[str, MetricValue]) -> dict[str, MetricReference]:

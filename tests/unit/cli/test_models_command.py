@@ -174,3 +174,58 @@ def test_a_database_that_does_not_answer_is_one_sentence(folder: Path, monkeypat
     result = _run("list")
     assert result.exit_code == 1
     assert "the database did not answer" in result.stderr
+
+
+def _waiting(folder: Path) -> Registry:
+    """A champion v1, and v2 waiting for approval."""
+    _run("register", "late", "--reference", "rows.parquet")
+    _run("register", "late", "--reference", "rows.csv", "--version", "v2")
+    registry = _registry(folder)
+    registry.await_approval("late", "v2", "gates passed", 5, "trainer")
+    return registry
+
+
+def test_a_person_approves(folder: Path) -> None:
+    registry = _waiting(folder)
+    refused = _run("promote", "late", "v2")
+    assert refused.exit_code == 1
+    assert "use 'driftloop models approve late v2'" in refused.output
+    by = ("--by", "Ada Lovelace", "--reason", "checked the slices")
+    assert _json("approve", "late", "v2", *by) == {
+        "model": "late",
+        "version": "v2",
+        "champion": "v2",
+        "published": False,
+    }
+    change = registry.history("late")[-3]
+    assert (change.action, change.subject, change.reason) == ("approved", "v2", "checked the slices")
+    assert change.actor.startswith("Ada Lovelace (account ")
+    again = _run("approve", "late", "v2", *by)
+    assert again.exit_code == 1
+    assert "does not wait for approval: it is promoted" in again.output
+
+
+def test_a_person_rejects(folder: Path) -> None:
+    registry = _waiting(folder)
+    by = ("--by", "ada", "--reason", "not explainable")
+    assert _run("reject", "late", "v2", *by).exit_code == 0
+    row = registry.version("late", "v2")
+    assert row is not None
+    assert (row.status, row.aliases) == ("rejected", ())
+    for command, sentence in (("approve", "it is rejected"), ("reject", "is rejected already")):
+        refused = _run(command, "late", "v2", *by)
+        assert refused.exit_code == 1
+        assert sentence in refused.output
+    refused = _run("reject", "late", "v1", *by)
+    assert refused.exit_code == 1
+    assert "driftloop models rollback late" in refused.output
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
+def test_decisions_need_a_name_and_a_reason(folder: Path, command: str) -> None:
+    _waiting(folder)
+    assert _run(command, "late", "v2", "--by", "ada").exit_code == 2
+    assert _run(command, "late", "v2", "--reason", "x").exit_code == 2
+    for by, reason in ((" ", "x"), ("ada", " ")):
+        refused = _run(command, "late", "v2", "--by", by, "--reason", reason)
+        assert refused.exit_code == 1, refused.output

@@ -56,6 +56,22 @@ def test_a_label_is_readable_and_keyed_by_the_prediction(publisher: Publisher, s
     assert msgspec.json.decode(event.label) is True
 
 
+def test_rankings_and_relevant_items_are_sent_as_they_are(publisher: Publisher, sent: Sent) -> None:
+    publisher.prediction("pages", "v1", {}, ["a", np.int64(7)], prediction_id="p-1")
+    publisher.label("pages", "p-1", ["a", 9])
+    publisher.label("pages", "p-1", {"a": 2, "b": 0.5}, revision=1)
+    said, plain, gains = (value for _, value, _ in sent.records)
+    assert msgspec.json.decode(msgspec.json.decode(said, type=Prediction).prediction) == ["a", 7]
+    assert msgspec.json.decode(msgspec.json.decode(plain, type=Label).label) == ["a", 9]
+    assert msgspec.json.decode(msgspec.json.decode(gains, type=Label).label) == {"a": 2, "b": 0.5}
+    with pytest.raises(ValueError, match="prediction: an item is in the list twice"):
+        publisher.prediction("pages", "v1", {}, ["7", 7])
+    with pytest.raises(TypeError, match=r"label: expected item ids that are strings or integers, got 0\.5"):
+        publisher.label("pages", "p-1", [0.5])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"label\.a: expected a gain from 0 on"):
+        publisher.label("pages", "p-1", {"a": -1.0})
+
+
 def test_without_id_and_time_they_are_made(publisher: Publisher, sent: Sent) -> None:
     first = publisher.prediction("churn", "v1", {}, 0.5)
     second = publisher.prediction("churn", "v1", {}, 0.5)

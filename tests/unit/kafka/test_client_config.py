@@ -21,14 +21,16 @@ def test_plain_connection_and_extras() -> None:
     assert not any(key.startswith("sasl") for key in config)
 
 
-def test_sasl_and_tls_are_passed_on_and_secrets_masked() -> None:
+def test_sasl_and_tls_are_passed_on_and_secrets_masked(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.touch()
     config = client_config(
         settings(
             security_protocol="SASL_SSL",
             sasl_mechanism="SCRAM-SHA-512",
             sasl_username="me",
             sasl_password="geheim",
-            ssl_ca_file=Path("ca.pem"),
+            ssl_ca_file=authority,
         )
     )
     assert (config["sasl.mechanism"], config["sasl.username"], config["sasl.password"]) == (
@@ -36,7 +38,7 @@ def test_sasl_and_tls_are_passed_on_and_secrets_masked() -> None:
         "me",
         "geheim",
     )
-    assert config["ssl.ca.location"] == "ca.pem"
+    assert config["ssl.ca.location"] == str(authority)
     assert "geheim" not in str(without_secrets(config))
 
 

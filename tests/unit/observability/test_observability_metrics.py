@@ -47,6 +47,12 @@ def test_the_hot_path(metrics: Metrics) -> None:
     assert value(metrics, "pending_predictions", partition="0") is None
 
 
+def test_how_fresh_predictions_are(metrics: Metrics) -> None:
+    metrics.latest_prediction("late", 5_000, 7_500)
+    assert value(metrics, "prediction_event_timestamp_seconds", model="late") == 5.0
+    assert value(metrics, "prediction_record_timestamp_seconds", model="late") == 7.5
+
+
 def test_an_input_report(metrics: Metrics) -> None:
     metrics.observe_report(input_report())
     assert value(metrics, "drift_statistic", **V1, feature="temp", method="wasserstein") == 1.3

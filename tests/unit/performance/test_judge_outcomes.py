@@ -7,9 +7,9 @@ import pytest
 
 from driftloop.events.messages import MetricReport
 from driftloop.performance.judge import judge_outcomes
-from driftloop.performance.metrics import TASK_METRICS
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.reference import MetricReference
+from driftloop.spec.metrics import DEFAULT_METRICS
 from driftloop.spec.model import FeatureSpec, ModelSpec, PerformanceRule, PerformanceRules, Task
 
 
@@ -43,9 +43,9 @@ def by_name(reports: list[MetricReport]) -> dict[str, MetricReport]:
 ACCURACY = {"accuracy": MetricReference(value=0.8, rows=5000)}
 
 
-def test_every_metric_is_reported_without_any_rule() -> None:
+def test_the_usual_metrics_are_reported_without_any_rule() -> None:
     reports = judge_outcomes(window(0.8), [], ACCURACY, spec())
-    assert [report.metric for report in reports] == list(TASK_METRICS["binary"])
+    assert [report.metric for report in reports] == list(DEFAULT_METRICS["binary"])
     assert {report.decision for report in reports} == {"info"}
     assert by_name(reports)["accuracy"].reference == 0.8
     assert by_name(reports)["brier"].reference is None
@@ -66,7 +66,7 @@ def test_every_metric_is_reported_without_any_rule() -> None:
 def test_a_drop_must_be_large_and_significant(accuracy: float, rows: int, decision: str) -> None:
     rule = PerformanceRule(metric="accuracy", drop=0.05)
     reports = by_name(judge_outcomes(window(accuracy, rows), [], ACCURACY, spec(rule)))
-    assert len(reports) == len(TASK_METRICS["binary"])  # the rule's report takes the place of the plain one
+    assert len(reports) == len(DEFAULT_METRICS["binary"])  # the rule's report takes the place of the plain one
     assert reports["accuracy"].decision == decision
     if decision != "insufficient":
         assert reports["accuracy"].threshold == pytest.approx(0.75)

@@ -142,9 +142,14 @@ def test_undefined_metrics_are_none_and_never_nan() -> None:
     only_negatives = evaluate("binary", np.array([0.1, 0.2]), np.array([0, 0]))
     assert {name for name, value in only_negatives.items() if value.value is None} == {
         "roc_auc",
+        "gini",
+        "average_precision",
         "precision",
         "recall",
         "f1",
+        "mcc",
+        "cohen_kappa",
+        "lift_10pct",
     }
     few = evaluate("regression", np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0, 5.0]))
     assert few["r2"].high == 1.0

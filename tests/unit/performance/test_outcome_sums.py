@@ -125,7 +125,7 @@ def test_other_settings_do_not_merge_or_decode() -> None:
     with pytest.raises(ValueError, match="damaged outcome statistics"):
         OutcomeStats.decode(damaged, empty("binary"))
     with pytest.raises(ValueError, match="task must be one of"):
-        OutcomeStats("ranking")  # type: ignore[arg-type]
+        OutcomeStats("clustering")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="finite"):
         OutcomeStats("regression", center=math.nan)
     with pytest.raises(ValueError, match="two classes"):

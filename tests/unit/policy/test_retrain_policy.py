@@ -213,3 +213,70 @@ def test_triggers_of_one_kind_have_names_of_their_own() -> None:
 def test_a_schedule_without_a_period_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ValueError, match="every: 30d"):
         Policy(spec(TriggerSpec(on="schedule"))).hear(outcome(1))
+
+
+BROKEN = {
+    "check": "stuck",
+    "subject": "x/stuck",
+    "statistic": 0.5,
+    "threshold": 0.2,
+    "p_value": 0.0,
+    "rows": 1000,
+    "decision": "broken",
+    "sentence": "x is 7 in 50 % of the rows",
+    "breaks_inputs": True,
+}
+
+
+def test_a_drift_of_broken_data_holds_until_the_data_is_sound() -> None:
+    policy = Policy(spec(DRIFT))
+    assert policy.hear(inputs(1, 9, quality=[BROKEN]), outcome(1)) == ["hold drift"]
+    reason = policy.decisions[0].reason
+    assert "the data of the newest input window is broken: x is 7 in 50 % of the rows; due, because 9 of 10" in reason
+    assert policy.hear(inputs(2, 9), outcome(2)) == ["retrain drift"]
+
+
+def test_a_drift_that_ends_with_the_break_is_forgotten() -> None:
+    policy = Policy(spec(DRIFT))
+    assert policy.hear(inputs(1, 9, quality=[BROKEN]), outcome(1), inputs(2, 0), outcome(2)) == ["hold drift"]
+    assert policy.hear(inputs(3, 9), outcome(3)) == ["retrain drift"]
+
+
+def test_missing_values_hold_a_drift_too() -> None:
+    feature = {
+        "feature": "x",
+        "kind": "numeric",
+        "rows": 10,
+        "missing": 90,
+        "reference_rows": 100,
+        "decision": "drift",
+        "results": [{"method": "missing", "statistic": 0.9, "threshold": 0.1, "p_value": 0.0, "exceeded": True}],
+        "sentence": "x is missing in 90 % of the rows",
+    }
+    policy = Policy(spec(DRIFT))
+    assert policy.hear(inputs(1, 9, features=[feature]), outcome(1)) == ["hold drift"]
+    assert "x is missing in 90 %" in policy.decisions[0].reason
+
+
+@pytest.mark.parametrize("change", [{"decision": "ok"}, {"decision": "insufficient"}, {"breaks_inputs": False}])
+def test_other_checks_hold_nothing(change: dict[str, Any]) -> None:
+    policy = Policy(spec(DRIFT))
+    assert policy.hear(inputs(1, 9, quality=[BROKEN | change]), outcome(1)) == ["retrain drift"]
+
+
+def test_broken_data_holds_drift_triggers_alone_and_only_if_asked_to() -> None:
+    policy = Policy(spec(DRIFT, PERFORMANCE))
+    assert policy.hear(inputs(1, 9, quality=[BROKEN]), outcome(1, "drift")) == ["hold drift", "retrain performance"]
+    of = spec(DRIFT)
+    off = msgspec.structs.replace(of, policy=msgspec.structs.replace(of.policy, hold_on_broken_data=False))
+    assert Policy(off).hear(inputs(1, 9, quality=[BROKEN]), outcome(1)) == ["retrain drift"]
+
+
+def test_many_breaks_make_a_short_reason() -> None:
+    policy = Policy(spec(DRIFT))
+    policy.hear(inputs(1, 9, quality=[BROKEN | {"sentence": f"break {number}"} for number in range(5)]), outcome(1))
+    assert "broken: break 0; break 1, and 3 more; due" in policy.decisions[0].reason
+
+
+def test_a_state_from_before_data_quality_is_read() -> None:
+    assert msgspec.json.decode(b'{"champion_version": "v1"}', type=PolicyState).broken_data == ""

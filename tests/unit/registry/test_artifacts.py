@@ -76,6 +76,41 @@ def test_links_out_of_the_folder_are_refused(store: ArtifactStore, tmp_path: Pat
         store.read(f"{digest[:2]}/{digest}")
 
 
+def test_a_folder_that_links_out_is_not_written_to(store: ArtifactStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    store.folder.mkdir()
+    (store.folder / hashlib.sha256(b"model").hexdigest()[:2]).symlink_to(outside)
+    with pytest.raises(ArtifactError, match="is a link out of"):
+        store.put_bytes(b"model")
+    (outside / hashlib.sha256(b"model").hexdigest()).write_bytes(b"model")
+    with pytest.raises(ArtifactError, match="is a link out of"):
+        store.put_bytes(b"model")
+    with pytest.raises(ArtifactError, match="is a link out of"):
+        store.read(f"{hashlib.sha256(b'model').hexdigest()[:2]}/{hashlib.sha256(b'model').hexdigest()}")
+
+
+def test_a_swapped_file_is_refused(store: ArtifactStore) -> None:
+    """Two files of the same size, each a good one, exchanged."""
+    first, second = store.put_bytes(b"first", ".skops"), store.put_bytes(b"other", ".skops")
+    store.path(first).write_bytes(b"other")
+    store.path(second).write_bytes(b"first")
+    for reference in (first, second, first.uri, second.uri):
+        for use in (store.read, store.check, store.open):
+            with pytest.raises(ArtifactError, match=r"is damaged: its SHA-256 is [0-9a-f]{64}"):
+                use(reference)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, 6])
+def test_a_file_that_was_cut_or_grew_is_refused(store: ArtifactStore, kept: int) -> None:
+    reference = store.put_bytes(b"model", ".skops")
+    store.path(reference).write_bytes(b"model!"[:kept])
+    with pytest.raises(ArtifactError, match=f"it has {kept} bytes instead of 5"):
+        store.read(reference)
+    with pytest.raises(ArtifactError, match="its SHA-256 is"):
+        store.read(reference.uri)
+
+
 def test_a_missing_file_says_which_setting_to_check(store: ArtifactStore) -> None:
     with pytest.raises(ArtifactError, match="DRIFTLOOP_ARTIFACTS"):
         store.read("00/" + "0" * 64 + ".skops")

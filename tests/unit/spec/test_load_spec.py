@@ -10,7 +10,12 @@ import msgspec
 import pytest
 
 from driftloop.spec import ModelSpec, SpecError, load_spec, load_specs, parse_spec, spec_digest
-from driftloop.spec.metrics import TASK_METRICS
+from driftloop.spec.metrics import DEFAULT_METRICS, TASK_METRICS, direction_of, reported_metrics
+
+BINARY = (
+    "roc_auc, log_loss, accuracy, brier, precision, recall, f1, gini, average_precision, specificity, "
+    "balanced_accuracy, mcc, cohen_kappa, ece, brier_reliability, brier_resolution, lift_10pct, value, mean_value"
+)
 
 SMALL = """\
 model: late
@@ -117,8 +122,21 @@ def test_anchors_may_be_reused() -> None:
         ("policy: {triggers: [{on: drift, share: 0}]}", "policy.triggers[0].share: expected a number above 0: with 0 every window would count"),
         ("policy: {triggers: [{on: drift}, {on: drift}]}", "policy.triggers[1]: the same trigger is listed twice"),
         ("policy: {triggers: [{on: performance}]}", "policy.triggers[0].on: a performance trigger needs a rule under performance.rules, and there is none"),
-        ("performance: {rules: [{metric: auc, drop: 0.1}]}", "performance.rules[0].metric: expected a metric of a binary model (roc_auc, log_loss, accuracy, brier, precision, recall, f1), got 'auc', did you mean 'roc_auc'?"),
-        ("performance: {rules: [{metric: base_rate, drop: 0.1}]}", "performance.rules[0].metric: 'base_rate' is reported but is neither better high nor low; choose one of roc_auc, log_loss, accuracy, brier, precision, recall, f1"),
+        ("performance: {rules: [{metric: auc, drop: 0.1}]}", "performance.rules[0].metric: expected a metric of a binary model (" + BINARY + "), got 'auc', did you mean 'roc_auc'?"),
+        ("performance: {rules: [{metric: base_rate, drop: 0.1}]}", "performance.rules[0].metric: 'base_rate' is reported but is neither better high nor low; choose one of " + BINARY),
+        ("performance: {metrics: [roc_auc, roc_auk]}", "performance.metrics[1]: expected a metric of a binary model (roc_auc, log_loss, accuracy, brier, precision, recall, f1, base_rate, mean_score, gini, average_precision, specificity, balanced_accuracy, mcc, cohen_kappa, ece, brier_reliability, brier_resolution, brier_uncertainty, brier_within, lift_10pct, value, mean_value), got 'roc_auk', did you mean 'roc_auc'?"),
+        ("performance: {metrics: [ece, ece]}", "performance.metrics[1]: the metric 'ece' is listed twice"),
+        ("performance: {metrics: [value]}", "performance.metrics[0]: 'value' needs performance.value (what each outcome is worth), and there is none"),
+        ("performance: {exact_rows: -1}", "performance.exact_rows: expected an integer, at least 0, at most 100000, got -1"),
+        ("performance: {cutoffs: []}", "performance.cutoffs: expected a list (an integer, at least 1, at most 1000 each), of length 1 or more, got a list"),
+        ("performance: {cutoffs: [5, 5]}", "performance.cutoffs[1]: the cutoff 5 is listed twice"),
+        ("performance: {value: {}}", "performance.value: expected what at least one of tp, fp, fn and tn is worth; all are 0"),
+        ("performance: {value: {tp: 1, column: tmp}}", "performance.value.column: expected one of the model's numeric features, got 'tmp', did you mean 'temp'?"),
+        ("performance: {value: {tp: 1, column: origin}}", "performance.value.column: expected a numeric feature, and 'origin' is categorical"),
+        ("performance: {fairness: [{column: origin}]}", "performance.fairness[0].column: expected one of the spec's segments, got 'origin'"),
+        ("segments: [origin]\nperformance: {fairness: [{column: origin, metrics: []}]}", "performance.fairness[0].metrics: expected at least one of demographic_parity_difference, demographic_parity_ratio, equal_opportunity_difference, equalized_odds_difference"),
+        ("segments: [origin]\nperformance: {fairness: [{column: origin, bounds: {demographic_parity_difference: 1.5}}]}", "performance.fairness[0].bounds.demographic_parity_difference: expected a number between 0 and 1, got 1.5"),
+        ("gates: [{gate: metric, metric: value}]", "gates[0].metric: 'value' is no metric of a gate: compare models by another one"),
         ("performance: {rules: [{metric: roc_auc, drop: -0.1}]}", "performance.rules[0].drop: expected a number above 0 (how much worse counts), got -0.1"),
         ("performance: {rules: [{metric: roc_auc}]}", "performance.rules[0].drop: this key is missing; expected a number"),
         ("performance: {rules: [{metric: f1, drop: 1, confidence: 1}]}", "performance.rules[0].confidence: expected a number between 0 and 1, such as 0.95, got 1"),
@@ -155,19 +173,20 @@ def test_anchors_may_be_reused() -> None:
         ("training: {holdout: 1.0}", "training.holdout: expected a number, more than 0, less than 1, got 1.0"),
         ("training: {parameters: {max_iter: .inf}}", "training.parameters.max_iter: expected a finite number, got .inf"),
         ("training: {seed: 99999999999999999999}", "training.seed: expected an integer of at most 64 bits, got 99999999999999999999"),
-        ("gates: [{gate: metric, metric: mae}]", "gates[0].metric: expected a metric of a binary model (roc_auc, log_loss, accuracy, brier, precision, recall, f1), got 'mae'"),
+        ("gates: [{gate: metric, metric: mae}]", "gates[0].metric: expected a metric of a binary model (" + BINARY + "), got 'mae'"),
         ("gates: [{gate: sanity, metric: f1}]", "gates[0].metric: only a gate of the kind 'metric' has a metric, and this is 'sanity'"),
         ("gates: [{gate: metric, margin: -1}]", "gates[0].margin: expected a number from 0 on, got -1"),
         ("gates: [{gate: sanity}, {gate: sanity}]", "gates[1]: the same gate is listed twice"),
         ("minimum_rows: 0", "minimum_rows: expected an integer, at least 1, got 0"),
         ("minimum_rows: true", "minimum_rows: expected an integer, at least 1, got true"),
-        ("promotion: auto", "promotion: expected one of 'automatic', 'manual', got 'auto', did you mean 'automatic'?"),
+        ("promotion: auto", "promotion: expected one of 'automatic', 'approval', 'manual', got 'auto', did you mean 'automatic'?"),
         ("description: ", "description: expected a text, got nothing (null)"),
         ("description: !!binary aGk=", "description: the YAML tag tag:yaml.org,2002:binary is not allowed here; write a plain value"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_file_line_and_key(text: str, expected: str) -> None:
-    assert _messages(SMALL + text) == [f"late.yaml, line 6: {expected}"]
+    line = 6 + text.count("\n")
+    assert _messages(SMALL + text) == [f"late.yaml, line {line}: {expected}"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +221,7 @@ def test_all_problems_are_told_at_once() -> None:
         "late.yaml, line 2: features.temp.kind: expected one of 'numeric', 'categorical', got 'number', "
         "did you mean 'numeric'?",
         "late.yaml, line 2: features['@x y'].kind: this key is missing; expected one of 'numeric', 'categorical'",
-        "late.yaml, line 1: task: this key is missing; expected one of 'binary', 'multiclass', 'regression'",
+        "late.yaml, line 1: task: this key is missing; expected one of 'binary', 'multiclass', 'regression', 'ranking'",
     ]
 
 
@@ -276,7 +295,48 @@ def test_folders(tmp_path: Path) -> None:
     assert problems[0].text == f"the model 'late' is also in {tmp_path / 'b.yaml'}; keep one of the two files"
 
 
-@pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("performance: {rules: [{metric: ndcg_5, drop: 0.1}]}", "'ndcg_5' needs 5 among performance.cutoffs ([10])"),
+        (
+            "training: {estimator: sklearn.svm.SVC}",
+            "ranking models are watched but not trained here; leave the key out",
+        ),
+        (
+            "performance: {exact_rows: 10}",
+            "only a binary model keeps scores, and the task is 'ranking'; leave the key out",
+        ),
+        ("performance: {value: {tp: 1}}", "only a binary model has a cost matrix, and the task is 'ranking'"),
+        (
+            "policy: {triggers: [{on: drift}]}",
+            "ranking models are not trained here, so nothing can trigger it; leave the key out",
+        ),
+    ],
+)
+def test_what_a_ranking_model_cannot_have(text: str, expected: str) -> None:
+    (message,) = _messages(SMALL.replace("binary", "ranking") + text)
+    assert message.endswith(expected)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression", "multiclass", "ranking"])
+def test_the_usual_metrics_are_metrics(task: str) -> None:
+    spec = parse_spec(SMALL.replace("binary", task) + ("classes: [a, b]\n" if task == "multiclass" else ""))
+    reported = reported_metrics(spec)
+    assert reported == list(DEFAULT_METRICS[task])  # type: ignore[index]
+    assert all(direction_of(spec.task, name) is not None for name in reported)
+
+
+def test_what_is_reported_can_be_chosen() -> None:
+    text = "performance: {metrics: [mcc, mean_value], value: {tp: 1}, rules: [{metric: f1, drop: 0.1}]}"
+    assert reported_metrics(parse_spec(SMALL + text)) == ["mcc", "mean_value", "f1"]
+    ranking = parse_spec(SMALL.replace("binary", "ranking") + "performance: {cutoffs: [3]}")
+    assert reported_metrics(ranking)[:3] == ["mrr", "ndcg_3", "map_3"]
+    assert direction_of("multiclass", "top_0_accuracy") is None
+    assert direction_of("regression", "pinball_0.0") is None
+
+
+@pytest.mark.parametrize("task", ["binary", "regression", "multiclass", "ranking"])
 def test_metric_names_are_those_that_are_computed(task: str) -> None:
     outcomes = pytest.importorskip("driftloop.performance.outcomes")
     directions = outcomes.METRIC_DIRECTION

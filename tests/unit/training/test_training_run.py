@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from driftloop.events.messages import Labeled, ModelEvent, RetrainCommand
+from driftloop.registry import RegistryError
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, reading
 from driftloop.registry.models import Registry
@@ -154,6 +155,40 @@ def test_with_manual_promotion_the_challenger_waits(world: World) -> None:
     challenger = world.registry.challenger("m")
     assert challenger is not None
     assert challenger.version == "v2"
+
+
+def test_with_approval_the_challenger_waits_for_a_person(world: World) -> None:
+    runner = world.runner(labeled(), make_spec(promotion="approval"))
+    for _ in range(2):  # a run that broke off after the registration comes again
+        ended = runner.run(COMMAND)
+        assert (ended.outcome, ended.version) == ("registered", "v2")
+        assert ended.reason.startswith("waits for approval; ")
+    challenger, champion = world.registry.challenger("m"), world.registry.champion("m")
+    assert challenger is not None
+    assert champion is not None
+    assert (challenger.version, challenger.status, champion.version) == ("v2", "awaiting_approval", "v1")
+    assert [event.kind for event in world.events()].count("awaiting_approval") == 1
+    world.registry.approve("m", "v2", "looks right", 10, "ada")
+    assert runner.run(COMMAND).outcome == "promoted"
+    champion = world.registry.champion("m")
+    assert champion is not None
+    assert champion.version == "v2"
+
+
+def test_a_run_that_comes_again_after_a_person_rejected_its_version(world: World) -> None:
+    runner = world.runner(labeled(), make_spec(promotion="approval"))
+    runner.run(COMMAND)
+    world.registry.reject("m", "v2", "not explainable", 10, "ada")
+    ended = runner.run(COMMAND)
+    assert (ended.outcome, ended.version) == ("rejected", "v2")
+
+
+def test_with_approval_a_version_that_fails_its_gates_does_not_wait(world: World) -> None:
+    gates = [msgspec.structs.replace(make_spec().gates[2], mode="superiority", margin=0.1)]
+    ended = world.runner(labeled(sign=-1.0), make_spec(promotion="approval", gates=gates)).run(COMMAND)
+    assert ended.outcome == "rejected"
+    with pytest.raises(RegistryError, match="it is rejected"):
+        world.registry.approve("m", "v2", "all the same", 10, "ada")
 
 
 @pytest.mark.parametrize(

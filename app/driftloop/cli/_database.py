@@ -1,0 +1,45 @@
+"""How commands open the database, and what they say when it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+import typer
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from driftloop.registry import RegistryError, open_engine
+from driftloop.registry.database import what_it_said
+from driftloop.settings import Settings
+
+__all__ = ["call", "fail", "opened"]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Engine]:
+    """The database of the settings, as it is."""
+    engine = open_engine(settings.resolved_database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def call(action: Callable[[], T]) -> T:
+    """What the action gives; an error that a person can mend is one sentence and exit code 1."""
+    try:
+        return action()
+    except (RegistryError, ValueError) as error:
+        fail(str(error))
+    except SQLAlchemyError as error:
+        fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+
+
+def fail(text: str) -> NoReturn:
+    """Say what is wrong and end with exit code 1."""
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
