@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from driftloop.drift.reference_windows import with_reference_windows
 from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.losses import reference_losses
 from driftloop.performance.pointwise import evaluate_model
 from driftloop.profiles.columns import PREDICTION, FeatureDecoder
 from driftloop.profiles.estimators import EstimatorTables
-from driftloop.profiles.reference import LossReference, MetricReference
+from driftloop.profiles.reference import LossReference, MetricReference, ReferenceProfile
 from driftloop.spec import ModelSpec
 
 __all__ = ["ReferenceData", "ReferenceFileError", "read_reference"]
@@ -28,19 +29,37 @@ class ReferenceFileError(ValueError):
 
 @dataclass(frozen=True)
 class ReferenceData:
-    """What :meth:`driftloop.profiles.reference.ReferenceProfile.build` takes."""
+    """What :meth:`driftloop.profiles.reference.ReferenceProfile.build` takes, and the event times of the rows, shape
+    (n,), where they are known."""
 
     columns: dict[str, NDArray[np.float64] | list[str | None]]
     metrics: dict[str, MetricReference] = field(default_factory=dict)
     label_mean: float = 0.0
     estimators: EstimatorTables | None = None
     losses: LossReference | None = None
+    times_ms: NDArray[np.int64] | None = None
+
+    def profile(self, spec: ModelSpec, version: str) -> ReferenceProfile:
+        """The reference profile of a version, with the statistics of its own windows if times are known."""
+        times = self.times_ms
+        profile = ReferenceProfile.build(
+            spec,
+            self.columns,
+            model_version=version,
+            metrics=self.metrics,
+            label_mean=self.label_mean,
+            estimators=self.estimators,
+            losses=self.losses,
+            from_ms=0 if times is None else int(times.min()),
+            to_ms=0 if times is None else int(times.max()) + 1,
+        )
+        return profile if times is None else with_reference_windows(profile, spec, self.columns, times)
 
 
 def read_reference(
-    path: Path, spec: ModelSpec, *, prediction: str | None = None, label: str | None = None
+    path: Path, spec: ModelSpec, *, prediction: str | None = None, label: str | None = None, time: str | None = None
 ) -> ReferenceData:
-    """Read the file by the model's spec; ``prediction`` and ``label`` name its columns of those.
+    """Read the file by the model's spec; ``prediction``, ``label`` and ``time`` name its columns of those.
 
     Features go through the decoder of the events, so that the reference has the same texts and numbers as the stream.
     With both columns the metrics of a binary or regression model are computed as reference performance, and the tables
@@ -48,22 +67,23 @@ def read_reference(
     :class:`ReferenceFileError`.
     """
     frame = _read(path)
-    wanted = [*spec.features, *(name for name in (prediction, label) if name is not None)]
+    wanted = [*spec.features, *(name for name in (prediction, label, time) if name is not None)]
     absent = [name for name in wanted if name not in frame.columns]
     if absent:
         raise ReferenceFileError(f"{path} has no column {absent[0]!r}; it has {', '.join(map(str, frame.columns))}")
     columns = _features(path, spec, frame)
+    times_ms = None if time is None else _times_ms(path, frame, time)
     if prediction is None:
-        return ReferenceData(columns)
+        return ReferenceData(columns, times_ms=times_ms)
     if spec.task in ("multiclass", "ranking"):  # a class, or the item at the top
         columns[PREDICTION] = [None if pd.isna(value) else str(value) for value in frame[prediction]]
-        return ReferenceData(columns)
+        return ReferenceData(columns, times_ms=times_ms)
     predictions = _numbers(path, frame, prediction)
     if spec.task == "binary" and not ((predictions >= 0.0) & (predictions <= 1.0)).all():
         raise ReferenceFileError(f"{path}: the column {prediction!r} must hold probabilities from 0 to 1")
     columns[PREDICTION] = predictions
     if label is None:
-        return ReferenceData(columns)
+        return ReferenceData(columns, times_ms=times_ms)
     labels = _numbers(path, frame, label)
     if spec.task == "binary" and not np.isin(labels, (0.0, 1.0)).all():
         raise ReferenceFileError(f"{path}: the column {label!r} must hold 0 and 1 (or true and false)")
@@ -81,6 +101,7 @@ def read_reference(
         float(labels.mean()),
         fit_estimators(spec, columns, predictions, labels),
         reference_losses(spec.task, predictions, labels, spec.performance.decision_threshold),
+        times_ms,
     )
 
 
@@ -133,6 +154,22 @@ def _vector(value: Any) -> Any:
         except msgspec.DecodeError:
             return value  # the decoder of features says what is wrong, and in which row
     return value
+
+
+def _times_ms(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    """Milliseconds as integers, or times that pandas reads; without a zone they are UTC."""
+    column = frame[name]
+    if column.isna().any():
+        raise ReferenceFileError(f"{path}: the column {name!r} must hold a time in every row; take those rows out")
+    if pd.api.types.is_integer_dtype(column):
+        return column.to_numpy(dtype=np.int64)
+    if pd.api.types.is_numeric_dtype(column):
+        raise ReferenceFileError(f"{path}: the column {name!r} must hold times or whole milliseconds, not fractions")
+    try:
+        times = pd.to_datetime(column, utc=True)
+    except (ValueError, TypeError) as error:
+        raise ReferenceFileError(f"{path}: the column {name!r} must hold times: {error}") from None
+    return times.dt.tz_localize(None).to_numpy(dtype="datetime64[ms]").astype(np.int64)
 
 
 def _numbers(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ def report_table(reports: Iterable[WindowReport], title: str) -> Table:
         table.add_row(
             format_time(report.window_start_ms),
             f"{report.model_id} {report.model_version}",
-            f"{report.kind} {report.segment}".strip(),
+            " ".join(filter(None, (report.kind, report.sliding, report.segment))),
             f"{report.rows:,}",
             f"{report.labeled_rows:,}" if report.kind == "outcome" else "",
             Text(report.decision, style=colour),

@@ -62,6 +62,7 @@ def tail(
 def alert_line(alert: Alert) -> Text:
     """One alert in one line: window, state, model and version, what, and the sentence."""
     where = alert.subject + (f" [{alert.segment}]" if alert.segment else "")
+    where += f" over {alert.sliding}" if alert.sliding else ""
     return Text.assemble(
         f"{format_time(alert.window_start_ms)}  ",
         (f"{alert.state:<8}", _STYLES[alert.state]),

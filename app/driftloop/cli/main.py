@@ -45,6 +45,7 @@ _COMMANDS = {
     "publish": "publish:publish",
     "reports": "reports:reports",
     "explain": "explain:explain",
+    "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",
 }

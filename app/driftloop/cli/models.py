@@ -162,6 +162,10 @@ def register(
     label_column: Annotated[
         str | None, typer.Option(help="Column of the truth; with predictions it gives the reference performance.")
     ] = None,
+    time_column: Annotated[
+        str | None,
+        typer.Option(help="Column of the event time, so that thresholds by spread and quantile know its windows."),
+    ] = None,
     reason: Reason = "registered by hand",
     as_json: AsJson = False,
 ) -> None:
@@ -169,7 +173,6 @@ def register(
 
     def act(registry: Registry) -> str:
         from driftloop.cli._reference_file import read_reference
-        from driftloop.profiles.reference import ReferenceProfile
         from driftloop.spec import load_specs, spec_digest
 
         specs = load_specs(Settings().specs)
@@ -178,18 +181,10 @@ def register(
         spec = specs[model]
         if label_column is not None and prediction_column is None:
             raise RegistryError("labels alone give no performance; name the --prediction-column too")
-        data = read_reference(reference, spec, prediction=prediction_column, label=label_column)
+        data = read_reference(reference, spec, prediction=prediction_column, label=label_column, time=time_column)
         registry.ensure_model(model, spec.task, spec_digest(spec))
         name = version or registry.next_version(model)
-        profile = ReferenceProfile.build(
-            spec,
-            data.columns,
-            model_version=name,
-            metrics=data.metrics,
-            label_mean=data.label_mean,
-            estimators=data.estimators,
-            losses=data.losses,
-        )
+        profile = data.profile(spec, name)
         stored = None
         if artifact is not None:
             try:

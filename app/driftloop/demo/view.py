@@ -89,7 +89,7 @@ class DemoView:
         self._read[progress.source_partition] = progress.predictions_offset + progress.labels_offset
 
     def take_report(self, report: WindowReport) -> None:
-        if report.segment:
+        if report.segment or report.sliding:
             return
         if report.status == "final" and self._is_new(f"{report.report_id} {report.kind}"):
             self.counts["windows"] += 1

@@ -67,7 +67,10 @@ def wasserstein(reference: NumericReference, current: NumericSummary) -> float |
     crossing = left * right < 0
     values = current.counts[2:-1:2] + reference.count_array[2:-1:2]
     area[crossing] = _crossing_area(left[crossing], right[crossing], mean[crossing], values[crossing])
-    tails = current.below / rows + current.above / rows
+    # A reference of merged windows may reach beyond the anchors too; the difference of the mean distances is then the
+    # area if one of the two lies further out throughout, and a bound from below otherwise.
+    below = abs(current.below / rows - reference.below / reference.rows)
+    tails = below + abs(current.above / rows - reference.above / reference.rows)
     with np.errstate(over="ignore"):
         terms = area * reference.widths
     return _bounded(float(terms.sum()) / reference.shrink + tails)
@@ -91,13 +94,15 @@ def _crossing_area(
 def scaled_wasserstein(reference: NumericReference, current: NumericSummary) -> float | None:
     """The Wasserstein distance in standard deviations of the reference.
 
-    For a constant reference, which has none, the share of the window's values that differ from the constant.
+    For a constant reference, which has none, the share of the window's values that differ from the constant (and in
+    general the total variation over values below, on and above it).
     """
     distance = wasserstein(reference, current)
     if distance is None:
         return None
     if not reference.std:
-        return 1.0 - int(current.counts[1]) / current.rows
+        gaps = np.abs(current.counts * reference.rows - reference.count_array * current.rows)
+        return int(gaps.sum()) / (2 * current.rows * reference.rows)
     return _bounded(distance / reference.std)
 
 

@@ -7,9 +7,12 @@ own: distributions, missing values, unseen categories.
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from driftloop.drift.measure import Measurement, Rate, measure_feature
 from driftloop.drift.multiple_testing import CORRECTIONS
 from driftloop.drift.sentences import change_text, evidence_text, feature_text, missing_text, unseen_text
+from driftloop.drift.thresholds import with_thresholds
 from driftloop.events.messages import Decision, FeatureReport, MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
 from driftloop.profiles.columns import PREDICTION
@@ -17,18 +20,21 @@ from driftloop.profiles.derived import judged_kinds
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.numeric import NumericReference, NumericSummary
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.spec.model import ModelSpec
+from driftloop.spec.model import DriftRules, ModelSpec
 
 __all__ = ["judge_inputs"]
 
 
-def judge_inputs(stats: InputStats, profile: ReferenceProfile, spec: ModelSpec) -> list[FeatureReport]:
+def judge_inputs(
+    stats: InputStats, profile: ReferenceProfile, spec: ModelSpec, *, window_ms: int | None = None
+) -> list[FeatureReport]:
     """A report for each feature in the order of the spec, and last for :data:`PREDICTION` if the profile has it.
 
     With fewer than ``spec.minimum_rows`` rows in the window everything is ``insufficient`` and no statistic is given;
     with fewer usable values of one feature its missing rate alone is judged. ``rows`` of a report are usable values,
     ``missing`` counts missing and infinite ones. ``adjusted_p_value`` is the corrected p-value of the companion test.
-    Raises ``ValueError`` if the statistics were counted against another profile.
+    ``severity`` of a result says that this is what makes the feature drift. ``window_ms``: the window's length where it
+    is not the spec's (a sliding window). Raises ``ValueError`` if the statistics were counted against another profile.
     """
     if stats.profile is not profile and stats.profile.digest() != profile.digest():
         raise ValueError(
@@ -40,7 +46,13 @@ def judge_inputs(stats: InputStats, profile: ReferenceProfile, spec: ModelSpec) 
         kinds[PREDICTION] = "categorical" if spec.task in ("multiclass", "ranking") else "numeric"
     obstacles = {name: _obstacle(name, kind, stats, spec) for name, kind in kinds.items()}
     measured = {
-        name: measure_feature(name, stats.features[name], stats.rows, spec.minimum_rows, spec.drift)
+        name: with_thresholds(
+            measure_feature(name, stats.features[name], stats.rows, spec.minimum_rows, spec.drift),
+            stats.features[name],
+            spec.drift,
+            profile,
+            spec.window_ms if window_ms is None else window_ms,
+        )
         for name, obstacle in obstacles.items()
         if obstacle is None
     }
@@ -113,21 +125,25 @@ def _report(
     adjusted_unseen: float,
 ) -> FeatureReport:
     rules = spec.drift
-    results = [*measured.distances, _rate_result("missing", measured.missing, rules.missing)]
-    more_missing = results[-1].exceeded and adjusted_missing < rules.significance
-    more_unseen = False
-    if measured.unseen is not None:
-        results.append(_rate_result("unseen", measured.unseen, rules.unseen))
-        more_unseen = results[-1].exceeded and adjusted_unseen < rules.significance
     exceeded = any(result.exceeded for result in measured.distances)
     significant = adjusted is not None and adjusted < rules.significance
+    distances = [_decided(result, significant) for result in measured.distances]
+    missing = _decided(
+        _rate_result("missing", measured.missing, rules.missing, rules), adjusted_missing < rules.significance
+    )
+    results = [*distances, missing]
     reasons = []
-    if exceeded and significant:
-        reasons.append(f"{change_text(measured.feature, summary)} ({evidence_text(measured.distances, adjusted)})")
-    if more_missing:
+    if any(result.severity for result in distances):
+        reasons.append(f"{change_text(measured.feature, summary)} ({evidence_text(distances, adjusted)})")
+    if missing.severity:
         reasons.append(missing_text(measured, summary.infinite if isinstance(summary, NumericSummary) else 0))
-    if more_unseen and isinstance(summary, CategoricalSummary):
-        reasons.append(unseen_text(measured, summary))
+    if measured.unseen is not None:
+        unseen = _decided(
+            _rate_result("unseen", measured.unseen, rules.unseen, rules), adjusted_unseen < rules.significance
+        )
+        results.append(unseen)
+        if unseen.severity and isinstance(summary, CategoricalSummary):
+            reasons.append(unseen_text(measured, summary))
     decision: Decision = "ok"
     if reasons:
         decision, sentence = "drift", "; ".join(reasons)
@@ -151,14 +167,23 @@ def _report(
     )
 
 
-def _rate_result(method: str, rate: Rate, threshold: float) -> MethodResult:
+def _rate_result(method: str, rate: Rate, threshold: float, rules: DriftRules) -> MethodResult:
     return MethodResult(
         method=method,
         statistic=rate.increase,
         threshold=threshold,
         p_value=rate.p_value,
         exceeded=rate.increase >= threshold,
+        critical=None if rules.critical_times is None else threshold * rules.critical_times,
     )
+
+
+def _decided(result: MethodResult, significant: bool) -> MethodResult:
+    """The one place in which a statistic becomes a decision: reports, alerts and policy read it off."""
+    if not (result.exceeded and significant):
+        return result
+    beyond = result.critical is not None and result.statistic is not None and result.statistic >= result.critical
+    return structs.replace(result, severity="critical" if beyond else "warning")
 
 
 def _too_few_values(measured: Measurement, spec: ModelSpec) -> str:

@@ -13,8 +13,9 @@ from driftloop.profiles.categorical import CategoricalReference, CategoricalSumm
 from driftloop.profiles.numeric import NumericSummary
 from driftloop.spec.methods import METHODS
 from driftloop.spec.model import DriftMethod, DriftRules
+from driftloop.spec.thresholds import ThresholdRule
 
-__all__ = ["Measurement", "Rate", "measure_feature"]
+__all__ = ["Measurement", "Rate", "deciding_p_value", "measure_feature"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Rate:
 @dataclass(frozen=True)
 class Measurement:
     """One feature's statistics. ``distances`` is empty and ``p_value`` None where too few values are there to judge its
-    distribution; ``p_value`` is that of the methods that decide (see :func:`_deciding_p_value`); ``missing`` takes
-    infinite values for missing; ``unseen`` is None for numeric features."""
+    distribution; ``p_value`` is that of the methods that decide (see :func:`deciding_p_value`), ``companion_p_value``
+    that of the test which all distances share; ``missing`` takes infinite values for missing; ``unseen`` is None for
+    numeric features."""
 
     feature: str
     kind: str
@@ -54,6 +56,7 @@ class Measurement:
     unseen: Rate | None = None
     distances: list[MethodResult] = field(default_factory=list)
     p_value: float | None = None
+    companion_p_value: float | None = None
     mean: float | None = None
     reference_mean: float | None = None
 
@@ -79,11 +82,12 @@ def _numeric(
     reference_missing = reference.missing + reference.infinite
     missing = summary.missing + summary.infinite
     distances: list[MethodResult] = []
-    p_value: float | None = None
+    p_value = companion_p_value = None
     if reference.rows and rows and rows >= minimum_rows:
         pair = NumericPair(reference, summary)
-        distances = [_result(m, numeric_method(m.method)(pair), pair.companion_p_value) for m in rules.numeric]
-        p_value = _deciding_p_value(distances, pair.companion_p_value)
+        companion_p_value = pair.companion_p_value
+        distances = [_result(m, numeric_method(m.method)(pair), companion_p_value) for m in rules.numeric]
+        p_value = deciding_p_value(distances, companion_p_value)
     return Measurement(
         feature=feature,
         kind="numeric",
@@ -92,6 +96,7 @@ def _numeric(
         missing=Rate.compare(missing, window_rows, reference_missing, reference.rows + reference_missing),
         distances=distances,
         p_value=p_value,
+        companion_p_value=companion_p_value,
         mean=summary.mean(),
         reference_mean=reference.mean,
     )
@@ -103,25 +108,29 @@ def _categorical(
     reference: CategoricalReference = summary.reference
     rows = summary.rows
     distances: list[MethodResult] = []
-    p_value: float | None = None
+    p_value = companion_p_value = None
     if reference.rows and rows and rows >= minimum_rows:
         pair = CategoricalPair(reference, summary)
-        distances = [_result(m, categorical_method(m.method)(pair), pair.companion_p_value) for m in rules.categorical]
-        p_value = _deciding_p_value(distances, pair.companion_p_value)
+        companion_p_value = pair.companion_p_value
+        distances = [_result(m, categorical_method(m.method)(pair), companion_p_value) for m in rules.categorical]
+        p_value = deciding_p_value(distances, companion_p_value)
     return Measurement(
         feature=feature,
         kind="categorical",
         rows=rows,
         reference_rows=reference.rows,
         missing=Rate.compare(summary.missing, window_rows, reference.missing, reference.rows + reference.missing),
-        unseen=Rate.compare(summary.unseen, rows, reference.other, reference.rows),
+        unseen=Rate.compare(summary.unseen, rows, reference.expected_unseen, reference.rows),
         distances=distances,
         p_value=p_value,
+        companion_p_value=companion_p_value,
     )
 
 
 def _result(method: DriftMethod, outcome: Outcome, companion_p_value: float) -> MethodResult:
-    statistic, threshold = outcome.statistic, method.threshold
+    statistic = outcome.statistic
+    # A threshold that is a rule becomes a number in drift/thresholds.py.
+    threshold = None if isinstance(method.threshold, ThresholdRule) else method.threshold
     return MethodResult(
         method=method.method,
         statistic=statistic,
@@ -134,7 +143,7 @@ def _result(method: DriftMethod, outcome: Outcome, companion_p_value: float) -> 
     )
 
 
-def _deciding_p_value(results: list[MethodResult], companion_p_value: float) -> float:
+def deciding_p_value(results: list[MethodResult], companion_p_value: float) -> float:
     """One p-value for the feature: the smallest of the methods that exceed their threshold, multiplied by the number of
     different tests that decide (Bonferroni), so that listing more tests does not raise the rate of false alarms.
 

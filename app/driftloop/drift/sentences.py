@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftloop.drift.distances import category_counts
+from driftloop.drift.distances import category_counts, scaled_wasserstein
 from driftloop.drift.measure import Measurement
 from driftloop.events.messages import MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
@@ -54,7 +54,7 @@ def _numeric_change(name: str, summary: NumericSummary) -> str:
     if mean is None or reference.mean is None:
         return f"{name} has no values to compare"
     if not reference.std:
-        share = 1 - int(summary.counts[1]) / summary.rows
+        share = scaled_wasserstein(reference, summary) or 0.0
         return f"{name} was always {number_text(reference.mean)} in the reference, {percent_text(share)} of rows differ"
     shift = mean / reference.std - reference.mean / reference.std
     if abs(shift) >= _NOTABLE_SHIFT:
@@ -96,6 +96,7 @@ def evidence_text(results: list[MethodResult], adjusted_p_value: float | None) -
     """The statistics that exceed their thresholds and the corrected p-value."""
     parts = [
         f"{result.method} {number_text(result.statistic)}, threshold {number_text(result.threshold)}"
+        + (f" ({result.basis})" if result.basis else "")
         for result in results
         if result.exceeded and result.statistic is not None and result.threshold is not None
     ]

@@ -34,7 +34,9 @@ __all__ = [
     "Prediction",
     "QualityDecision",
     "QualityReport",
+    "ReferenceVerdict",
     "RetrainCommand",
+    "Severity",
     "SourceProgress",
     "SourceRange",
     "WindowKind",
@@ -168,7 +170,12 @@ PartialMessage = WindowPartial | SourceProgress
 class MethodResult(Struct, frozen=True, kw_only=True):
     """One statistic of one feature. ``p_value`` is the method's own if it is a test, else the companion test's, before
     correction for many features. ``low`` and ``high`` are a 95 % interval of the statistic, None where there is none or
-    no bound on that side. ``change`` is the signed change whose size the statistic is, for methods that have one."""
+    no bound on that side. ``change`` is the signed change whose size the statistic is, for methods that have one.
+
+    ``severity`` is there if, and only if, this result makes the feature drift: the threshold is exceeded and the
+    corrected p-value is significant. ``critical`` is the value from which on it is critical; ``basis`` says how a
+    threshold was found that is no constant.
+    """
 
     method: str
     statistic: float | None
@@ -178,10 +185,25 @@ class MethodResult(Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     change: float | None = None
+    critical: float | None = None
+    basis: str = ""
+    severity: Severity | None = None
+
+
+class ReferenceVerdict(Struct, frozen=True, kw_only=True):
+    """What another reference than the deciding one says of a feature; it is reported and decides nothing."""
+
+    reference: str
+    reference_rows: int
+    decision: Decision
+    sentence: str
+    results: list[MethodResult] = field(default_factory=list)
+    adjusted_p_value: float | None = None
+    reference_mean: float | None = None
 
 
 class FeatureReport(Struct, frozen=True, kw_only=True):
-    """One feature in one window against the reference: every statistic and the one decision."""
+    """One feature in one window against the reference that decides: every statistic and the one decision."""
 
     feature: str
     kind: str
@@ -195,6 +217,8 @@ class FeatureReport(Struct, frozen=True, kw_only=True):
     unseen: int = 0
     mean: float | None = None
     reference_mean: float | None = None
+    reference: str = "training"
+    others: list[ReferenceVerdict] = field(default_factory=list)
 
 
 class MetricReport(Struct, frozen=True, kw_only=True):
@@ -212,6 +236,7 @@ class MetricReport(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     decision: Decision = "info"
     sentence: str = ""
+    severity: Severity | None = None
     error_bound: float | None = None
 
 
@@ -351,6 +376,8 @@ class ConceptReport(Struct, frozen=True, kw_only=True):
 class WindowReport(Struct, frozen=True, kw_only=True):
     """The merged and judged window of one model version and segment (``""``: all rows).
 
+    ``sliding`` is the length of a sliding window as the spec has it (``"7d"``; ``""``: a window of its own), ``panes``
+    the number of windows with rows that it was merged from.
     ``confusion`` has a row for each true class and a column for each predicted one (binary: negative, positive).
     ``drifted_importance`` is the drifting features' share of the judged features' importance, None if none is known.
     """
@@ -378,6 +405,8 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     sentence: str = ""
     spec_digest: str = ""
     content_digest: str = ""
+    sliding: str = ""
+    panes: int = 0
     confusion: list[list[int]] | None = None
     multivariate: list[MultivariateReport] = field(default_factory=list)
     ranking: list[FeatureRank] = field(default_factory=list)
@@ -409,6 +438,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     threshold: float | None
     message: str
     method: str = ""
+    sliding: str = ""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -8,28 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import (
-    Alert,
-    AlertState,
-    ConceptReport,
-    FeatureReport,
-    MetricReport,
-    MultivariateReport,
-    WindowKind,
-    WindowReport,
-)
-from driftloop.quality.judge import UNLISTED_WHEN_FINE
-from driftloop.spec.model import AlertRules, DriftRules
+from driftloop.events.messages import Alert, AlertState, WindowKind
+from driftloop.judging.signals import AlertKind, Severity, Signal
+from driftloop.spec.model import AlertRules
 
-__all__ = ["AlertBook", "AlertEntry", "Signal", "retire_versions", "signals_from_report", "step"]
-
-AlertKind = Literal["drift", "performance", "data_quality", "concept_drift"]
-Severity = Literal["warning", "critical"]
+__all__ = ["AlertBook", "AlertEntry", "retire_versions", "step"]
 
 #: The lanes that windows of each kind speak about: an alert kind, or ``estimated`` for performance that input windows
 #: estimate ahead of the outcome windows, each with an order of its own.
@@ -37,23 +24,6 @@ _KINDS: dict[WindowKind, tuple[str, ...]] = {
     "input": ("drift", "data_quality", "estimated"),
     "outcome": ("performance", "concept_drift"),
 }
-
-#: The subject of the alert on the share of drifting features.
-SHARE_SUBJECT = "features"
-
-
-class Signal(Struct, frozen=True, kw_only=True):
-    """What one window says about one subject. ``bad`` None: too few rows to say, which changes nothing."""
-
-    kind: AlertKind
-    subject: str
-    segment: str
-    bad: bool | None
-    severity: Severity
-    statistic: float | None
-    threshold: float | None
-    method: str
-    message: str
 
 
 class AlertEntry(Struct, frozen=True, kw_only=True):
@@ -73,6 +43,7 @@ class AlertEntry(Struct, frozen=True, kw_only=True):
     severity: Severity = "warning"
     threshold: float | None = None
     method: str = ""
+    sliding: str = ""
 
 
 class AlertBook(Struct, frozen=True):
@@ -111,19 +82,20 @@ def step(
     judged_until_ms = dict(book.judged_until_ms)
     alerts: list[Alert] = []
     for signal in signals:
-        lane = _key(model_version, _lane(signal), signal.segment)
+        lane = _key(model_version, _lane(signal), signal.segment, *_of_sliding(signal))
         if window_end_ms <= book.judged_until_ms.get(lane, window_end_ms - 1):
             continue
         judged_until_ms[lane] = window_end_ms
         if signal.bad is None:
             continue
-        key = _key(model_version, signal.kind, signal.segment, signal.subject)
+        key = _key(model_version, signal.kind, signal.segment, signal.subject, *_of_sliding(signal))
         entry = entries.get(key) or AlertEntry(
             model_id=model_id,
             model_version=model_version,
             kind=signal.kind,
             subject=signal.subject,
             segment=signal.segment,
+            sliding=signal.sliding,
         )
         at_once = signal.kind == "concept_drift"
         entry, state = _next(
@@ -154,7 +126,13 @@ def _next(
     if not bad or sum(history) < rules.open_after:
         return entry, None
     alert_id = _digest(
-        entry.model_id, entry.model_version, entry.kind, entry.subject, entry.segment, str(window_end_ms)
+        entry.model_id,
+        entry.model_version,
+        entry.kind,
+        entry.subject,
+        entry.segment,
+        str(window_end_ms),
+        *_of_sliding(entry),
     )
     opened = msgspec.structs.replace(
         entry, is_open=True, history=(), good_streak=0, alert_id=alert_id, opened_at_ms=window_end_ms
@@ -188,6 +166,7 @@ def _alert(
         threshold=entry.threshold if signal.threshold is None else signal.threshold,
         message=signal.message,
         method=signal.method or entry.method,
+        sliding=entry.sliding,
     )
 
 
@@ -215,6 +194,7 @@ def retire_versions(
                 statistic=None,
                 threshold=entry.threshold,
                 method=entry.method,
+                sliding=entry.sliding,
                 message=f"resolved because version {serving} serves now in place of {entry.model_version}",
             )
             alerts.append(_alert(entry, "resolved", gone, window_start_ms, window_end_ms, ""))
@@ -226,169 +206,13 @@ def retire_versions(
     return AlertBook(kept, lanes), alerts
 
 
-def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -> list[Signal]:
-    """What a report says to the alerts. ``rules`` are those of the spec by which it was judged; None: the defaults.
-
-    An input window gives, for each feature, a ``drift`` signal and one of ``data_quality`` for ``<feature>/missing``
-    and for ``<feature>/unseen``, one more ``drift`` signal for the share of drifting features (``features``), and one
-    for each statistic on sampled rows that can decide (``@multivariate/<method>``, for a vector or text feature
-    ``<feature>/<method>``).
-    A rule on an estimate gives a ``performance`` signal on ``<metric>~estimated``.
-    Each data-quality check gives a ``data_quality`` signal; one that a report lists only where there is something to
-    say gives a good one for every feature that could be judged.
-    An outcome window gives a ``performance`` signal for each rule and a ``concept_drift`` signal for each change
-    detector. Coverage gives none.
-    """
-    if report.kind == "outcome":
-        of_rules = [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
-        return [*of_rules, *(_of_detector(said, report.segment) for said in report.concept)]
-    judged_by = rules or DriftRules()
-    signals = [_of_metric(metric, report.segment) for metric in report.estimated if metric.decision != "info"]
-    for feature in report.features:
-        signals.append(_of_distribution(feature, report.segment, judged_by))
-        signals.extend(_of_rates(feature, report.segment, judged_by))
-    if report.features:
-        share = report.drifted_features / report.judged_features if report.judged_features else None
-        signals.append(
-            Signal(
-                kind="drift",
-                subject=SHARE_SUBJECT,
-                segment=report.segment,
-                bad=None if share is None else report.decision == "drift",
-                severity="critical",
-                statistic=share,
-                threshold=judged_by.share_of_features,
-                method="share",
-                message=f"{report.drifted_features} of {report.judged_features} features drift",
-            )
-        )
-    signals.extend(_of_rows(result, report.segment) for result in report.multivariate if result.threshold is not None)
-    signals.extend(_of_quality(report))
-    return signals
-
-
-def _of_quality(report: WindowReport) -> Iterable[Signal]:
-    listed = {check.subject for check in report.quality}
-    for check in report.quality:
-        yield Signal(
-            kind="data_quality",
-            subject=check.subject,
-            segment=report.segment,
-            bad=None if check.decision == "insufficient" else check.decision == "broken",
-            severity="critical" if check.check == "volume" and not check.rows else "warning",
-            statistic=check.statistic,
-            threshold=check.threshold,
-            method=check.check,
-            message=check.sentence,
-        )
-    if report.segment:
-        return
-    for feature in report.features:
-        if feature.decision == "insufficient":
-            continue
-        for name in UNLISTED_WHEN_FINE:
-            subject = f"{feature.feature}/{name}"
-            if subject not in listed:
-                yield Signal(
-                    kind="data_quality",
-                    subject=subject,
-                    segment=report.segment,
-                    bad=False,
-                    severity="warning",
-                    statistic=0.0,
-                    threshold=None,
-                    method=name,
-                    message=f"{feature.feature}: nothing found by the check {name!r}",
-                )
-
-
-def _of_rows(result: MultivariateReport, segment: str) -> Signal:
-    return Signal(
-        kind="drift",
-        subject=f"{result.subject or '@multivariate'}/{result.method}",
-        segment=segment,
-        bad=None if result.decision == "insufficient" else result.decision == "drift",
-        severity="warning",
-        statistic=result.statistic,
-        threshold=result.threshold,
-        method=result.method,
-        message=result.sentence,
-    )
-
-
-def _of_metric(metric: MetricReport, segment: str) -> Signal:
-    return Signal(
-        kind="performance",
-        subject=metric.metric,
-        segment=segment,
-        bad=None if metric.decision == "insufficient" else metric.decision == "drift",
-        severity="critical",
-        statistic=metric.value,
-        threshold=metric.threshold,
-        method=metric.metric.split("@")[0].split("#")[0].split("~")[0],
-        message=metric.sentence,
-    )
-
-
-def _of_detector(said: ConceptReport, segment: str) -> Signal:
-    return Signal(
-        kind="concept_drift",
-        subject=said.detector,
-        segment=segment,
-        bad=None if said.state == "insufficient" else said.state == "drift",
-        severity="critical",
-        statistic=said.statistic,
-        threshold=said.threshold,
-        method=said.detector.split(":")[0],
-        message=said.sentence,
-    )
-
-
-_RATES = ("missing", "unseen")
-
-
-def _of_distribution(feature: FeatureReport, segment: str, rules: DriftRules) -> Signal:
-    distances = [result for result in feature.results if result.method not in _RATES]
-    exceeded = [result for result in distances if result.exceeded]
-    bad: bool | None = None
-    if feature.adjusted_p_value is not None:
-        significant = feature.adjusted_p_value < rules.significance
-        bad = feature.decision == "drift" and bool(exceeded) and significant
-    deciding = [*exceeded, *(result for result in distances if result.threshold is not None)]
-    first = deciding[0] if deciding else None
-    return Signal(
-        kind="drift",
-        subject=feature.feature,
-        segment=segment,
-        bad=bad,
-        severity="warning",
-        statistic=None if first is None else first.statistic,
-        threshold=None if first is None else first.threshold,
-        method="" if first is None else first.method,
-        message=feature.sentence,
-    )
-
-
-def _of_rates(feature: FeatureReport, segment: str, rules: DriftRules) -> Iterable[Signal]:
-    for result in feature.results:
-        if result.method in _RATES:
-            # The correction over features is behind the decision; what is left is which of the two rates it was.
-            significant = result.p_value is not None and result.p_value < rules.significance
-            yield Signal(
-                kind="data_quality",
-                subject=f"{feature.feature}/{result.method}",
-                segment=segment,
-                bad=feature.decision == "drift" and result.exceeded and significant,
-                severity="warning",
-                statistic=result.statistic,
-                threshold=result.threshold,
-                method=result.method,
-                message=feature.sentence,
-            )
-
-
 def _lane(of: Signal | AlertEntry) -> str:
     return "estimated" if of.kind == "performance" and "~estimated" in of.subject else of.kind
+
+
+def _of_sliding(given: Signal | AlertEntry) -> tuple[str, ...]:
+    """Sliding windows have lanes of their own; those of other windows keep the names that they had before."""
+    return (f"sliding {given.sliding}",) if given.sliding else ()
 
 
 def _key(*parts: str) -> str:

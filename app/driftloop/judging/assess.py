@@ -7,95 +7,37 @@ is judged, so that no decision depends on how far predictions happened to be ahe
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from driftloop.concept.watch import ConceptState
-from driftloop.drift.judge import judge_inputs
-from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
 from driftloop.events.messages import (
     Alert,
-    ConceptReport,
-    EstimateComparison,
-    FeatureRank,
     FeatureReport,
-    LabelReport,
-    MetricReport,
-    MultivariateReport,
     PolicyDecision,
     QualityReport,
     RetrainCommand,
-    SourceRange,
     WindowReport,
 )
-from driftloop.events.time import NEVER_MS, duration_text, format_time
-from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
-from driftloop.judging.concept import judge_concept, with_concept
-from driftloop.judging.sentences import input_sentence, outcome_sentence, quality_sentence
-from driftloop.multivariate.judge import judge_rows, with_rows_sentence
-from driftloop.performance.estimated.judge import judge_estimates
-from driftloop.performance.estimated.record import EstimateState, compare_estimates, hold_estimates
-from driftloop.performance.fairness import judge_fairness
-from driftloop.performance.judge import judge_outcomes
-from driftloop.performance.maturity import DelayHistory, label_report
+from driftloop.judging.alerts import AlertBook, retire_versions, step
+from driftloop.judging.concept import judge_concept
+from driftloop.judging.earlier import EarlierWindows
+from driftloop.judging.report import Beside, MergedPart, report_of
+from driftloop.judging.signals import signals_from_report
+from driftloop.judging.sliding import sliding_parts, sliding_spec
+from driftloop.judging.state import ModelState, TrailingWindow
+from driftloop.performance.estimated.record import compare_estimates, hold_estimates
 from driftloop.performance.outcomes import OutcomeStats, without_arrivals
-from driftloop.policy.retrain import PolicyState, decide
+from driftloop.policy.retrain import decide
 from driftloop.profiles.inputs import InputStats
-from driftloop.profiles.reference import ReferenceProfile
 from driftloop.quality.duplicates import copies_share
 from driftloop.quality.history import QualityHistory, caught_up, remember
-from driftloop.quality.judge import judge_quality, judge_volume, usual_findings
+from driftloop.quality.judge import judge_volume, usual_findings
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import WindowKey
 
-__all__ = [
-    "Judged",
-    "MergedPart",
-    "ModelState",
-    "TrailingWindow",
-    "judge_window",
-    "report_id_of",
-    "report_of",
-    "segments_of",
-]
-
-
-class TrailingWindow(msgspec.Struct, frozen=True):
-    """A judged outcome window, kept for rules over several windows."""
-
-    end_ms: int
-    stats: msgspec.Raw
-
-
-class ModelState(msgspec.Struct, kw_only=True):
-    """What judging a model's windows in order carries from one to the next."""
-
-    alerts: AlertBook = msgspec.field(default_factory=AlertBook)
-    policy: PolicyState = msgspec.field(default_factory=PolicyState)
-    trailing: dict[str, list[TrailingWindow]] = msgspec.field(default_factory=dict)  # by version
-    concept: ConceptState = msgspec.field(default_factory=ConceptState)
-    unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
-    delays: DelayHistory = msgspec.field(default_factory=DelayHistory)
-    estimates: EstimateState = msgspec.field(default_factory=EstimateState)
-    labeled_rows_since: int = 0  # in outcome windows since the last command
-    last_input_end_ms: int = NEVER_MS
-    last_outcome_end_ms: int = NEVER_MS
-    quality: QualityHistory = msgspec.field(default_factory=QualityHistory)  # of input windows
-
-
-@dataclass
-class MergedPart:
-    """One version and segment of a window, merged over all source partitions."""
-
-    version: str
-    segment: str
-    stats: InputStats | OutcomeStats
-    sources: list[SourceRange]
-    profile: ReferenceProfile
-    late_rows: int = 0
+__all__ = ["Judged", "judge_window", "segments_of"]
 
 
 @dataclass
@@ -115,138 +57,40 @@ class Judged:
         self.commands += other.commands
 
 
-def report_id_of(key: WindowKey, version: str, segment: str) -> str:
-    """The name of a report: readable, and the same in every run."""
-    window = f"{format_time(key.start_ms)}+{duration_text(key.end_ms - key.start_ms)}"
-    return "/".join((key.model_id, version, key.kind, window, segment or "all"))
-
-
-def report_of(
+def judge_window(
     key: WindowKey,
-    part: MergedPart,
+    parts: list[MergedPart],
+    state: ModelState,
     spec: ModelSpec,
     spec_digest: str,
-    trailing: list[OutcomeStats],
-    status: str = "final",
-    *,
-    history: QualityHistory | None = None,
-    volume: list[QualityReport] | None = None,
-    groups: Mapping[str, OutcomeStats] | None = None,
-    comparisons: list[EstimateComparison] | None = None,
-    concept: list[ConceptReport] | None = None,
-) -> tuple[WindowReport, bytes]:
-    """Judge the statistics of one version and segment. Sequential rules see ``trailing``, oldest first, and
-    data-quality checks ``history``; ``volume`` is the verdict on the model's rows, for the serving version's report;
-    ``groups`` are the version's segments in this window, for the gaps between them; ``concept`` is what
-    the change detectors said."""
-    features: list[FeatureReport] = []
-    metrics: list[MetricReport] = []
-    quality: list[QualityReport] = []
-    estimated: list[MetricReport] = []
-    labels: LabelReport | None = None
-    labeled, coverage, delay_ms, rows = 0, None, None, 0
-    drifted = judged = 0
-    confusion: list[list[int]] | None = None
-    multivariate: list[MultivariateReport] = []
-    ranking: list[FeatureRank] = []
-    drifted_importance = None
-    if isinstance(part.stats, InputStats):
-        features = judge_inputs(part.stats, part.profile, spec)
-        rows = part.stats.rows
-        if part.stats.estimates is not None:
-            estimated = judge_estimates(part.stats.estimates, part.profile.metrics, spec)
-        judged = sum(feature.decision in ("ok", "drift") for feature in features)
-        drifted = sum(feature.decision == "drift" for feature in features)
-        decision, sentence = input_sentence(features, rows, spec)
-        sentence = " ".join([sentence, *(f"{known.sentence}." for known in estimated if known.decision == "drift")])
-        multivariate = [] if part.segment else judge_rows(part.stats, part.profile, spec)
-        sentence = with_rows_sentence(sentence, multivariate)
-        weights = importance_weights(spec, part.profile)
-        ranking = rank_features(features, weights, spec)
-        drifted_importance = weighted_share(features, weights, spec)
-        if not part.segment:
-            quality = [*judge_quality(part.stats, spec, history), *(volume or [])]
-            sentence += quality_sentence(quality)
-    else:
-        metrics = judge_outcomes(part.stats, trailing, part.profile.metrics, spec)
-        if groups is not None:
-            metrics += judge_fairness(groups, spec)
-        rows, labeled = part.stats.predicted, part.stats.labeled
-        labels = label_report(part.stats, start_ms=key.start_ms, horizon_ms=spec.label_horizon_ms, watermark_ms=None)
-        coverage, delay_ms = part.stats.coverage, part.stats.delay_quantile_ms(0.5)
-        confusion = part.stats.confusion
-        decision, sentence = with_concept(*outcome_sentence(metrics, rows, labeled), concept or [])
-    stats = part.stats.encode()
-    report = WindowReport(
-        report_id=report_id_of(key, part.version, part.segment),
-        model_id=key.model_id,
-        model_version=part.version,
-        kind=key.kind,
-        segment=part.segment,
-        window_start_ms=key.start_ms,
-        window_end_ms=key.end_ms,
-        status="final",
-        rows=rows,
-        late_rows=part.late_rows,
-        sources=part.sources,
-        features=features,
-        metrics=metrics,
-        quality=quality,
-        drifted_features=drifted,
-        judged_features=judged,
-        labeled_rows=labeled,
-        coverage=coverage,
-        delay_median_ms=delay_ms,
-        decision=decision,
-        sentence=sentence,
-        spec_digest=spec_digest,
-        confusion=confusion,
-        multivariate=multivariate,
-        ranking=ranking,
-        drifted_importance=drifted_importance,
-        estimated=estimated,
-        comparisons=comparisons or [],
-        labels=labels,
-        concept=concept or [],
-    )
-    digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
-    changed = msgspec.structs.replace(report, content_digest=digest)
-    return (changed if status == "final" else msgspec.structs.replace(changed, status=status)), stats
-
-
-def judge_window(
-    key: WindowKey, parts: list[MergedPart], state: ModelState, spec: ModelSpec, spec_digest: str
+    earlier: EarlierWindows | None = None,
 ) -> Judged:
-    """Judge a final window: all its versions and segments together. Changes ``state``."""
+    """Judge a final window: all its versions and segments together. Changes ``state``. Without ``earlier`` there are no
+    sliding windows, and rolling and seasonal references have nothing to say."""
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
     history, serves, volume = _before(key, parts, state, spec)
     concept = judge_concept(parts, state.concept, spec, key.start_ms)
     for part in parts:
-        trailing: list[OutcomeStats] = []
-        groups: dict[str, OutcomeStats] | None = None
+        beside = Beside(
+            history=history,
+            volume=volume if part is serves else (),
+            concept=concept.get((part.version, part.segment), ()),
+            earlier=earlier,
+        )
         if isinstance(part.stats, OutcomeStats) and not part.segment:
             kept = state.trailing.get(part.version, [])
-            trailing = [OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept]
-            groups = segments_of(part.version, parts)
-        comparisons: list[EstimateComparison] = []
-        if isinstance(part.stats, OutcomeStats) and not part.segment:
             state.estimates, comparisons = compare_estimates(
                 state.estimates, part.version, key.end_ms, part.stats.metrics()
             )
-        report, stats = report_of(
-            key,
-            part,
-            spec,
-            spec_digest,
-            trailing,
-            history=history,
-            volume=volume if part is serves else None,
-            groups=groups,
-            comparisons=comparisons,
-            concept=concept.get((part.version, part.segment)),
-        )
+            beside = replace(
+                beside,
+                trailing=[OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept],
+                groups=segments_of(part.version, parts),
+                comparisons=comparisons,
+            )
+        report, stats = report_of(key, part, spec, spec_digest, beside)
         if key.kind == "input" and not part.segment:
             state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated)
         reports.append(report)
@@ -266,7 +110,32 @@ def judge_window(
         _keep_trailing(state, judged.reports, key, spec)
         if serving is not None:
             _consult_policy(state, serving, reports, spec, judged)
+    if earlier is not None and spec.sliding:
+        _judge_sliding(key, parts, state, spec, spec_digest, earlier, serving, judged)
     return judged
+
+
+def _judge_sliding(
+    key: WindowKey,
+    parts: list[MergedPart],
+    state: ModelState,
+    spec: ModelSpec,
+    spec_digest: str,
+    earlier: EarlierWindows,
+    serving: WindowReport | None,
+    judged: Judged,
+) -> None:
+    """Judge the sliding windows that end with this one. Policy and rules over several windows listen to panes alone."""
+    wide_spec = sliding_spec(spec)
+    for part in parts:
+        for wide in sliding_parts(key, (part.version, part.segment), part.stats, spec, earlier):
+            merged = MergedPart(part.version, part.segment, wide.stats, [], part.profile)
+            report, _ = report_of(wide.key, merged, wide_spec, spec_digest, Beside(sliding=wide))
+            # Its statistics are those of the panes, which are stored already.
+            judged.reports.append((report, b""))
+            if serving is not None and part.version == serving.model_version:
+                state.alerts, events = _step_alerts(state, report, spec)
+                judged.alerts += events
 
 
 def _before(
@@ -328,18 +197,22 @@ def _update_alerts(
     )
     for report in reports:
         if report.model_version == serving:
-            state.alerts, more = step(
-                state.alerts,
-                signals_from_report(report, spec.drift),
-                spec.alerts,
-                model_id=key.model_id,
-                model_version=serving,
-                window_start_ms=key.start_ms,
-                window_end_ms=key.end_ms,
-                report_id=report.report_id,
-            )
+            state.alerts, more = _step_alerts(state, report, spec)
             events += more
     return events
+
+
+def _step_alerts(state: ModelState, report: WindowReport, spec: ModelSpec) -> tuple[AlertBook, list[Alert]]:
+    return step(
+        state.alerts,
+        signals_from_report(report, spec.drift),
+        spec.alerts,
+        model_id=report.model_id,
+        model_version=report.model_version,
+        window_start_ms=report.window_start_ms,
+        window_end_ms=report.window_end_ms,
+        report_id=report.report_id,
+    )
 
 
 def _keep_trailing(

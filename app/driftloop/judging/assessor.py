@@ -13,17 +13,13 @@ import msgspec
 
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
 from driftloop.events.time import NEVER_MS
-from driftloop.judging.assess import (
-    Judged,
-    MergedPart,
-    ModelState,
-    judge_window,
-    report_id_of,
-    report_of,
-    segments_of,
-)
+from driftloop.judging.assess import Judged, judge_window, segments_of
+from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.empty import empty_window_ends
 from driftloop.judging.provisional import provisional_report
+from driftloop.judging.report import Beside, MergedPart, report_of
+from driftloop.judging.report_ids import report_id_of
+from driftloop.judging.state import ModelState
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
@@ -83,6 +79,7 @@ class Assessor:
         self._digests = {model: spec_digest(spec) for model, spec in specs.items()}
         self._assembly = Assembly(specs, source_partitions)
         self._lookups = lookups
+        self._earlier = EarlierWindows(lookups.report, self._decode)
         self._states: dict[str, ModelState] = {}
         self._shown: dict[
             tuple[WindowKey, str], tuple[int, ...]
@@ -210,8 +207,16 @@ class Assessor:
     def _judge(self, key: WindowKey, parts: WindowParts, judged: Judged) -> None:
         merged = [self._merge(key, part, sources.values()) for part, sources in parts.in_time.items()]
         step = judge_window(
-            key, merged, self._state(key.model_id), self._specs[key.model_id], self._digests[key.model_id]
+            key,
+            merged,
+            self._state(key.model_id),
+            self._specs[key.model_id],
+            self._digests[key.model_id],
+            self._earlier,
         )
+        for report, stats in step.reports:
+            if not report.sliding:
+                self._earlier.remember(report, stats)
         judged.add(step)
 
     def _judge_empty(self, key: WindowKey, judged: Judged) -> None:
@@ -232,7 +237,14 @@ class Assessor:
         if key.kind == "outcome" and not part[1] and spec.performance.fairness:
             groups = segments_of(part[0], self._siblings(key, part[0], parts, judged))
         judged.reports.append(
-            report_of(key, restated, spec, self._digests[key.model_id], [], status="restated", groups=groups)
+            report_of(
+                key,
+                restated,
+                spec,
+                self._digests[key.model_id],
+                Beside(groups=groups, earlier=self._earlier),
+                status="restated",
+            )
         )
 
     def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:

@@ -17,7 +17,7 @@ __all__ = ["Part", "judge_concept", "with_concept"]
 
 
 class Part(Protocol):
-    """What is needed of :class:`driftloop.judging.assess.MergedPart`."""
+    """What is needed of :class:`driftloop.judging.report.MergedPart`."""
 
     version: str
     segment: str

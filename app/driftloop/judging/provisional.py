@@ -10,7 +10,8 @@ import hashlib
 import msgspec
 
 from driftloop.events.messages import WindowReport
-from driftloop.judging.assess import MergedPart, ModelState, report_of
+from driftloop.judging.report import MergedPart, report_of
+from driftloop.judging.state import ModelState
 from driftloop.performance.maturity import corrected_metrics, label_report
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec.model import ModelSpec
@@ -26,7 +27,7 @@ def provisional_report(
 
     An outcome window says how mature its labels are, and has ``<metric>~corrected`` for those still to come.
     """
-    report, stats = report_of(key, part, spec, spec_digest, [], status="provisional")
+    report, stats = report_of(key, part, spec, spec_digest, status="provisional")
     if isinstance(part.stats, OutcomeStats):
         watermark_ms = max(labels_ms, key.start_ms)
         horizon_ms = spec.label_horizon_ms

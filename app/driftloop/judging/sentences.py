@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from driftloop.drift.references import reference_text
 from driftloop.events.messages import Decision, FeatureReport, MetricReport, QualityReport
-from driftloop.spec.model import ModelSpec
+from driftloop.spec.model import DriftReference, ModelSpec
 
 __all__ = ["input_sentence", "outcome_sentence", "quality_sentence"]
 
@@ -15,12 +16,26 @@ def input_sentence(features: list[FeatureReport], rows: int, spec: ModelSpec) ->
         return "insufficient", f"{rows} rows are too few to judge (at least {spec.minimum_rows} are needed)."
     drifted = [feature for feature in judged if feature.decision == "drift"]
     share = len(drifted) / len(judged)
-    decision: Decision = "drift" if share >= spec.drift.share_of_features else "ok"
     if not drifted:
-        return decision, f"None of {len(judged)} features drifts."
+        return "ok", f"None of {len(judged)} features drifts."
+    decision: Decision = "drift" if share >= spec.drift.share_of_features else "ok"
     names = ", ".join(feature.feature for feature in drifted[:4]) + (", ..." if len(drifted) > 4 else "")
     verb = "drifts" if len(drifted) == 1 else "drift"
-    return decision, f"{len(drifted)} of {len(judged)} features {verb}: {names}. {drifted[0].sentence}"
+    usual = "".join(f", as in {reference_text(reference)}" for reference in _alike(drifted, spec))
+    return decision, f"{len(drifted)} of {len(judged)} features {verb}{usual}: {names}. {drifted[0].sentence}"
+
+
+def _alike(drifted: list[FeatureReport], spec: ModelSpec) -> list[DriftReference]:
+    """References that none of the drifting features differs from."""
+    agreed = {
+        reference.name
+        for reference in spec.drift.references
+        if all(
+            any(verdict.reference == reference.name and verdict.decision == "ok" for verdict in feature.others)
+            for feature in drifted
+        )
+    }
+    return [reference for reference in spec.drift.references if reference.name in agreed]
 
 
 def outcome_sentence(metrics: list[MetricReport], rows: int, labeled: int) -> tuple[Decision, str]:

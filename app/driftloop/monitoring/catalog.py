@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from driftloop.performance.estimated.estimator import estimator_of
@@ -57,9 +58,9 @@ class VersionContext:
         self.estimator = estimator_of(model.spec, profile)
         self._segment_keys = frozenset(profile.segments)
 
-    def segment(self, name: str, value: str | None) -> str:
+    def segment(self, names: Sequence[str], values: Sequence[str | None]) -> str:
         """The segment key of a row. Bounded: values beyond the reference's most frequent ones share one segment."""
-        return segment_key(name, value, self._segment_keys)
+        return segment_key(names, values, self._segment_keys)
 
     def new_inputs(self, segment: str) -> InputStats:
         return InputStats(self.profile.for_segment(segment), self.estimator)

@@ -22,6 +22,7 @@ from driftloop.monitoring.cohort import Cohort, LogPoint
 from driftloop.monitoring.intake import Intake, Limits, PredictionRows, RefusedPrediction
 from driftloop.monitoring.outputs import DeadLetter, MonitorOutputs
 from driftloop.monitoring.updates import OutcomeUpdates, update_input_panes
+from driftloop.profiles.segments import segment_names
 from driftloop.windows.watermark import maxima_before
 
 __all__ = ["SourceMonitor"]
@@ -140,7 +141,9 @@ class SourceMonitor:
         watermarks = before - model.lateness_ms
         fresh: list[int] = []
         arrived: list[Pending[Cohort]] = []
-        segment_columns = [group.column(name) for name in spec.segments]
+        segment_columns = [
+            (names, [group.column(name) for name in names]) for names in map(segment_names, spec.segments)
+        ]
         weights = None if model.weight_column is None else np.asarray(group.column(model.weight_column), np.float64)
         for index, event in enumerate(group.events):
             time_ms = event.event_time_ms
@@ -178,8 +181,10 @@ class SourceMonitor:
                 prediction=event.prediction,
                 value=group.values[index],
                 segments=tuple(
-                    version.segment(name, str(column[index]) if column[index] is not None else None)
-                    for name, column in zip(spec.segments, segment_columns, strict=True)
+                    version.segment(
+                        names, [None if column[index] is None else str(column[index]) for column in columns]
+                    )
+                    for names, columns in segment_columns
                 ),
                 late=end_ms <= watermark,
                 variant=event.variant,

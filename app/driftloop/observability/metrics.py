@@ -134,9 +134,9 @@ class Metrics:
     # Events.
 
     def observe_report(self, report: WindowReport) -> None:
-        """Show a window's report. Segments are not exported, of provisional ones only how many open windows there are
-        and their label coverage; an older window counts only."""
-        if report.segment:
+        """Show a window's report. Segments and sliding windows are not exported, of provisional ones only how many open
+        windows there are and their label coverage; an older window counts only."""
+        if report.segment or report.sliding:
             return
         if report.kind == "outcome":
             self._observe_open(report)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from driftloop.events.messages import MetricReport
+from driftloop.events.messages import MetricReport, Severity
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec.metrics import direction_of, known_metrics, reported_metrics
@@ -167,8 +167,15 @@ def _judge(
         error_bound=metric.error_bound,
         threshold=threshold,
         decision="drift" if drifted else "ok",
+        severity=_severity(rule, worse_by, at) if drifted else None,
         sentence=_sentence(spec, rule, value, at, drop, drifted=drifted, beyond=beyond, rows=metric.rows),
     )
+
+
+def _severity(rule: PerformanceRule, worse_by: float, at: float) -> Severity:
+    if rule.critical is None:
+        return "critical"
+    return "critical" if worse_by >= (rule.critical * abs(at) if rule.relative else rule.critical) else "warning"
 
 
 def _uncertainty(value: float, low: float, high: float, reference: ReferenceValue, at: float, direction: int) -> float:

@@ -62,7 +62,8 @@ def decide(
 ) -> tuple[PolicyState, list[PolicyDecision], RetrainCommand | None]:
     """Take in one report and say what follows: the next state, a decision for every trigger that is due, a command.
 
-    Only final reports of the champion over all rows count, each window once and in order; others change nothing.
+    Only final reports of the champion over all rows count, each window once and in order; others, and those of sliding
+    windows, change nothing.
     ``labeled_rows_since`` are the labeled rows since the champion was trained (or since the last command, what the
     caller can tell). Input reports feed the triggers on drift and estimates, outcome reports the
     others. At most one command follows, from the first due trigger in the order of the spec.
@@ -72,7 +73,7 @@ def decide(
     while the newest input window's data is broken upstream (``policy.hold_on_broken_data``): a column that is stuck or
     missing drifts too, and is to be repaired, not learned.
     """
-    if report.status != "final" or report.segment or report.model_version != champion_version:
+    if report.status != "final" or report.segment or report.sliding or report.model_version != champion_version:
         return state, [], None
     seen_ms = state.last_input_end_ms if report.kind == "input" else state.last_outcome_end_ms
     if seen_ms is not None and report.window_end_ms <= seen_ms:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from msgspec import Struct, structs
@@ -141,6 +141,21 @@ class NumericReference(Struct, frozen=True, kw_only=True, tag_field="kind", tag=
             raise ValueError(f"the reference of {name!r} is damaged: {size} anchors, {len(self.counts)} counts")
         if any(left >= right for left, right in zip(self.anchors, self.anchors[1:], strict=False)):
             raise ValueError(f"the reference of {name!r} is damaged: its anchors are not sorted and distinct")
+
+    @property
+    def below(self) -> float:
+        """Sum of the distances to the first anchor of the values below it: none here."""
+        return 0.0
+
+    @property
+    def above(self) -> float:
+        """Sum of the distances to the last anchor of the values above it: none here."""
+        return 0.0
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What others derive from this reference alone and keep with it; not part of its content."""
+        return {}
 
     @property
     def exact(self) -> bool:

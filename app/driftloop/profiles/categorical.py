@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -57,6 +57,19 @@ class CategoricalReference(Struct, frozen=True, kw_only=True, tag_field="kind", 
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self.categories))
+
+    @cached_property
+    def expected_unseen(self) -> int:
+        """So many of as many further rows would have a category that is not kept, if nothing changed: those beyond the
+        cap, and as many as there are categories seen once. I. J. Good, "The population frequencies of species and the
+        estimation of population parameters", Biometrika 40, 1953. Names that never end, such as customers or postcodes,
+        would always look new otherwise."""
+        return self.other + sum(count == 1 for count in self.categories.values())
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What others derive from this reference alone and keep with it; not part of its content."""
+        return {}
 
 
 class CategoricalWire(Struct, frozen=True, kw_only=True, tag_field="kind", tag="categorical"):

@@ -275,6 +275,27 @@ class NumericSummary:
         summary._maximum = -math.inf if wire.maximum is None else wire.maximum
         return summary
 
+    @classmethod
+    def of_counts(
+        cls,
+        reference: NumericReference,
+        counts: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        *,
+        total: NDArray[np.float64],
+        squares: NDArray[np.float64],
+        minimum: float,
+        maximum: float,
+    ) -> NumericSummary:
+        """A summary of values that lie on and between the anchors, from counts, offsets and terms of the sums of values
+        and of squares (of deviations from the reference's center in its unit). The arrays belong to it then."""
+        summary = cls(reference)
+        summary._counts, summary._offsets = counts, offsets
+        summary._sum.add(total)
+        summary._squares.add(squares)
+        summary._minimum, summary._maximum = minimum, maximum
+        return summary
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NumericSummary):
             return NotImplemented

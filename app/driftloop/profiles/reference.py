@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 import numpy as np
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 from numpy.typing import NDArray
 
 from driftloop.profiles.categorical import CategoricalReference
@@ -22,7 +22,7 @@ from driftloop.profiles.reference_sample import ReferenceSample
 from driftloop.profiles.segments import segment_rows
 from driftloop.spec.model import ModelSpec
 
-__all__ = ["LossReference", "MetricReference", "ReferenceProfile"]
+__all__ = ["LossReference", "MetricReference", "ReferenceProfile", "WindowStatistics"]
 
 #: A segment has fewer rows, and there may be many.
 MAX_SEGMENT_ANCHORS = 128
@@ -49,13 +49,21 @@ class LossReference(Struct, frozen=True, kw_only=True):
     scale: float = 1.0
 
 
+class WindowStatistics(Struct, frozen=True, kw_only=True):
+    """What the drift methods say of the reference's own windows: its rows cut by ``window_ms``, each piece against the
+    rest. ``features`` has, by feature and method, the statistics of the pieces in order of time."""
+
+    window_ms: int
+    features: dict[str, dict[str, list[float]]]
+
+
 class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     """Distributions of the features (and of :data:`PREDICTION`) and the metrics of one model version.
 
     ``segments`` holds, by segment key (``"origin=JFK"``), the profile of the segment's own rows, so that a segment is
     compared with itself and not with everybody. ``losses`` are those of all rows, for concept drift. ``label_mean`` is
     the base rate or mean label (0.0 if unknown); [``from_ms``, ``to_ms``) is the event time of the data it was made
-    from.
+    from. ``windows`` is there if the times of its rows were known, one for each length of window that is judged.
     """
 
     model_id: str
@@ -76,6 +84,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     vectors: list[str] = field(default_factory=list)
     estimators: EstimatorTables | None = None
     losses: LossReference | None = None
+    # Unset is not written at all: the profile keeps the digest that it had before there were such statistics.
+    windows: list[WindowStatistics] | UnsetType = UNSET
 
     @classmethod
     def build(
@@ -102,8 +112,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         whole = of_rows(columns, MAX_ANCHORS)
         segments: dict[str, ReferenceProfile] = {
             key: of_rows(select_rows(columns, rows), MAX_SEGMENT_ANCHORS)
-            for name in spec.segments
-            for key, rows in segment_rows(name, list(columns[name])).items()
+            for names in spec.segments
+            for key, rows in segment_rows(names, columns).items()
         }
         return msgspec.structs.replace(
             whole,
@@ -205,6 +215,7 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
                 vectors=[],
                 estimators=None,
                 losses=None,
+                windows=UNSET,
             )
         return known
 

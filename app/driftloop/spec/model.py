@@ -13,10 +13,13 @@ from msgspec import Meta, Struct, field
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import ConceptRules
 from driftloop.spec.methods import METHODS
+from driftloop.spec.references import DriftReference
+from driftloop.spec.thresholds import Threshold, ThresholdRule
 
 __all__ = [
     "AlertRules",
     "DriftMethod",
+    "DriftReference",
     "DriftRules",
     "FairnessSpec",
     "FeatureSpec",
@@ -30,6 +33,7 @@ __all__ = [
     "PolicySpec",
     "QualityRules",
     "Task",
+    "ThresholdRule",
     "TrainingSpec",
     "TriggerSpec",
     "ValueSpec",
@@ -77,10 +81,12 @@ class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class DriftMethod(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A statistic and the effect size from which on it counts. ``threshold`` null: reported, never decides."""
+    """A statistic and the effect size from which on it counts. ``threshold`` null: reported, never decides; a mapping:
+    a rule that finds it for each window. From ``critical`` on, drift is critical and not a warning."""
 
     method: MethodName
-    threshold: float | None = None
+    threshold: Threshold = None
+    critical: Threshold = None
 
 
 def _numeric_default() -> list[DriftMethod]:
@@ -134,7 +140,8 @@ class MultivariateRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How features are judged. A feature drifts if a method's threshold is exceeded *and* its p-value (a test's
     own; for distances that of two-sample KS or two-sample chi-square), corrected over the window's features, is
-    significant. ``missing`` and ``unseen`` bound the change of the missing rate and the rate of unseen categories."""
+    significant. ``missing`` and ``unseen`` bound the change of the missing rate and the rate of unseen categories.
+    ``critical_times``: drift is critical from so many times the threshold on, where a method has no ``critical``."""
 
     significance: Fraction = 0.001
     correction: Literal["benjamini-hochberg", "bonferroni", "none"] = "benjamini-hochberg"
@@ -144,11 +151,14 @@ class DriftRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unseen: Fraction = 0.05
     share_of_features: Fraction = 0.3
     multivariate: MultivariateRules = field(default_factory=MultivariateRules)
+    references: list[DriftReference] = field(default_factory=lambda: [DriftReference(name="training")])
+    critical_times: Annotated[float, Meta(ge=1.0)] | None = None
 
 
 class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bound on a realised metric over the last ``windows`` windows merged: worse than the reference by ``drop``
-    (absolute, or relative to the reference's value). It counts only if the interval excludes the reference."""
+    (absolute, or relative to the reference's value). It counts only if the interval excludes the reference. With
+    ``critical`` it is a warning up to a drop of so much, measured as ``drop`` is; without, it is always critical."""
 
     metric: str
     drop: float
@@ -157,6 +167,7 @@ class PerformanceRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     confidence: Fraction = 0.95
     #: On the metric as estimated when the input window closes, before its labels come.
     estimated: bool = False
+    critical: float | None = None
 
 
 class ValueSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -315,7 +326,8 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     allowed_lateness: Duration = "1h"
     late_retention: Duration = "0s"
     minimum_rows: PositiveInt = 100
-    segments: list[str] = field(default_factory=list)
+    segments: list[str | list[str]] = field(default_factory=list)
+    sliding: list[Duration] = field(default_factory=list)
     drift: DriftRules = field(default_factory=DriftRules)
     performance: PerformanceRules = field(default_factory=PerformanceRules)
     quality: QualityRules = field(default_factory=QualityRules)
@@ -329,6 +341,11 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     @cached_property
     def window_ms(self) -> int:
         return parse_duration_ms(self.window)
+
+    @cached_property
+    def sliding_ms(self) -> dict[str, int]:
+        """Lengths of the sliding windows by their texts in the spec."""
+        return {text: parse_duration_ms(text) for text in self.sliding}
 
     @cached_property
     def label_horizon_ms(self) -> int:

@@ -20,6 +20,8 @@ from driftloop.spec.metrics import (
 from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule, TriggerSpec
 from driftloop.spec.multivariate import multivariate_problems
 from driftloop.spec.problems import KeyPath, did_you_mean
+from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
+from driftloop.spec.thresholds import ThresholdRule, threshold_problems
 
 __all__ = ["semantic_problems"]
 
@@ -36,8 +38,10 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _feature_rules,
         _classes,
         _segments,
+        _sliding,
         _drift,
         multivariate_problems,
+        _references,
         _performance,
         _quality,
         _value,
@@ -131,18 +135,47 @@ def _classes(spec: ModelSpec) -> Found:
 
 
 def _segments(spec: ModelSpec) -> Found:
-    for index, name in enumerate(spec.segments):
-        feature = spec.features.get(name)
-        if feature is None:
-            hint = did_you_mean(name, spec.features)
-            yield ("segments", index), f"expected one of the model's categorical features, got {name!r}{hint}"
-        elif feature.kind != "categorical":
-            yield (
-                ("segments", index),
-                f"expected a categorical feature, and {name!r} is {feature.kind}; add a categorical one made from it",
-            )
-    for index, name in _repeated(spec.segments):
+    for index, names in enumerate(spec.segments):
+        pair = [names] if isinstance(names, str) else names
+        if not isinstance(names, str) and (len(names) != 2 or names[0] == names[1]):
+            yield ("segments", index), f"expected a feature or a pair of two features, got {names!r}"
+            continue
+        for name in pair:
+            feature = spec.features.get(name)
+            if feature is None:
+                hint = did_you_mean(name, spec.features)
+                yield ("segments", index), f"expected one of the model's categorical features, got {name!r}{hint}"
+            elif feature.kind != "categorical":
+                yield (
+                    ("segments", index),
+                    f"expected a categorical feature, and {name!r} is {feature.kind}; "
+                    "add a categorical one made from it",
+                )
+    # A pair in the other order has the same segments.
+    for index, name in _repeated([name if isinstance(name, str) else sorted(name) for name in spec.segments]):
         yield ("segments", index), f"the segment {name!r} is listed twice"
+
+
+def _sliding(spec: ModelSpec) -> Found:
+    for index, text in enumerate(spec.sliding):
+        path: KeyPath = ("sliding", index)
+        problems = list(_duration(path, text, positive=True))
+        yield from problems
+        if problems or list(_duration(("window",), spec.window, positive=True)):
+            continue
+        panes, rest = divmod(parse_duration_ms(text), spec.window_ms)
+        if rest or not 2 <= panes <= MAX_REFERENCE_WINDOWS:
+            times = f"2 to {MAX_REFERENCE_WINDOWS} times"
+            yield path, f"expected a multiple of the window of {spec.window} ({times}), got {text!r}"
+    for index, text in _repeated(spec.sliding):
+        yield ("sliding", index), f"the sliding window {text!r} is listed twice"
+
+
+def _references(spec: ModelSpec) -> Found:
+    if list(_duration(("window",), spec.window, positive=True)):
+        return
+    for below, text in reference_problems(spec.drift.references, spec.window_ms):
+        yield ("drift", "references", *below), text
 
 
 def _drift(spec: ModelSpec) -> Found:
@@ -160,6 +193,11 @@ def _methods(path: KeyPath, kind: str, methods: list[DriftMethod]) -> Found:
                 (*path, index, "method"),
                 f"expected a method for {kind} features ({', '.join(allowed)}), got {item.method!r}",
             )
+        yield from _critical((*path, index, "critical"), item)
+        if isinstance(item.threshold, ThresholdRule):
+            for below, text in threshold_problems(item.threshold, critical=False):
+                yield (*path, index, "threshold", *below), text
+            continue
         if item.threshold is None:
             continue
         largest = METHODS[item.method].largest
@@ -172,6 +210,20 @@ def _methods(path: KeyPath, kind: str, methods: list[DriftMethod]) -> Found:
             )
     for index, name in _repeated([item.method for item in methods]):
         yield (*path, index, "method"), f"the method {name!r} is listed twice"
+
+
+def _critical(path: KeyPath, item: DriftMethod) -> Found:
+    if item.critical is None:
+        return
+    if item.threshold is None:
+        yield path, "a method without threshold never decides, so it has no critical value; give it a threshold"
+    elif isinstance(item.critical, ThresholdRule):
+        for below, text in threshold_problems(item.critical, critical=True):
+            yield (*path, *below), text
+    elif isinstance(item.threshold, float) and item.critical < item.threshold:
+        yield path, f"expected a number from the threshold of {item.threshold:g} on, got {item.critical:g}"
+    elif item.critical <= 0.0:
+        yield path, f"expected a number above 0, got {item.critical:g}"
 
 
 def _metric(spec: ModelSpec, path: KeyPath, name: str, *, judged: bool = True) -> Found:
@@ -206,6 +258,11 @@ def _performance(spec: ModelSpec) -> Found:
             yield (*path, "drop"), f"expected a number above 0 (how much worse counts), got {rule.drop:g}"
         if rule.estimated:
             yield from _estimated(spec, path, rule)
+        if rule.critical is not None and rule.critical < rule.drop:
+            yield (
+                (*path, "critical"),
+                f"expected a drop of at least {rule.drop:g}, the rule's own, got {rule.critical:g}",
+            )
     for index, name in enumerate(spec.performance.metrics):
         yield from _metric(spec, ("performance", "metrics", index), name, judged=False)
     for index, name in _repeated(spec.performance.metrics):
@@ -247,7 +304,7 @@ def _fairness(spec: ModelSpec) -> Found:
         if spec.task != "binary":
             yield path, f"gaps between groups are those of a binary model's decisions, and the task is {spec.task!r}"
         if fairness.column not in spec.segments:
-            hint = did_you_mean(fairness.column, spec.segments)
+            hint = did_you_mean(fairness.column, [name for name in spec.segments if isinstance(name, str)])
             yield (*path, "column"), f"expected one of the spec's segments, got {fairness.column!r}{hint}"
         if not fairness.metrics:
             yield (*path, "metrics"), f"expected at least one of {', '.join(FAIRNESS_METRICS)}"

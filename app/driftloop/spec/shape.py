@@ -34,6 +34,11 @@ def find_problems(kind: Any, value: Any, path: KeyPath = ()) -> Found:
             return [(path, f"expected {describe(kind)}, got {short(value)}")]
         item_kind = get_args(kind)[1]
         return [p for key, item in value.items() for p in find_problems(item_kind, item, (*path, key))]
+    if origin in (Union, UnionType) and isinstance(value, dict):
+        # "a number or a mapping": what is wrong within the mapping is said where it is wrong.
+        structs = [item for item in get_args(kind) if isinstance(item, type) and issubclass(item, Struct)]
+        if len(structs) == 1:
+            return _struct(structs[0], value, path)
     return _leaf(kind, value, path)
 
 

@@ -131,7 +131,8 @@ class AssessorService:
             del self._assessors[partition]
 
     async def _commit(self, partition: int, assessor: Assessor) -> None:
-        advance = assessor.advance()
+        # Calibrated thresholds may take seconds the first time: the loop goes on meanwhile, the lock holds the rest.
+        advance = await asyncio.to_thread(assessor.advance)
         if advance:
             committed = await asyncio.to_thread(self._write, partition, advance)
             self._view.show(committed)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from driftloop.drift.reference_windows import with_reference_windows
 from driftloop.events.messages import GateResult
 from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.losses import reference_losses
@@ -88,9 +89,10 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
     gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed)
     metrics = _metrics(spec, scores, later)
     fresh = np.concatenate([_crossed(spec, earlier, judged), scores])
+    columns = columns_of(spec, data.frame, fresh)
     profile = ReferenceProfile.build(
         spec,
-        columns_of(spec, data.frame, fresh),
+        columns,
         model_version="",
         metrics=_references(metrics),
         label_mean=float(np.mean(data.labels)) if spec.task != "multiclass" else 0.0,
@@ -102,7 +104,7 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
     )
     return Trained(
         artifact=artifact,
-        profile=profile,
+        profile=with_reference_windows(profile, spec, columns, data.predicted_at_ms),
         metrics={
             name: value.value
             for name, value in metrics.items()

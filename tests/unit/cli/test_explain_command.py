@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from driftloop.cli.explain import explain
 from driftloop.events.messages import SourceRange
-from driftloop.judging.assess import MergedPart, report_of
+from driftloop.judging.report import MergedPart, report_of
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.registry import ArtifactStore, AssessmentStore, NewVersion, Registry, create_schema, open_engine
@@ -59,7 +59,7 @@ def report_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
             stats.update(columns_of(spec, shifted), 300, [str(at) for at in range(300)])
             source = SourceRange(partition=0, predictions_first=0, predictions_end=300)
             part = MergedPart(version, segment, stats, [source], profile.for_segment(segment))
-            reports.append(report_of(WindowKey(86_400_000, 0, "m", "input"), part, spec, "digest", []))
+            reports.append(report_of(WindowKey(86_400_000, 0, "m", "input"), part, spec, "digest"))
     AssessmentStore(engine).commit(reports=reports)
     engine.dispose()
     return reports[0][0].report_id

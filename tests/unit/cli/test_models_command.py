@@ -97,6 +97,32 @@ def test_the_life_of_two_versions(folder: Path) -> None:
     assert Relay(registry.engine, lambda rows: None).pending() == 5
 
 
+def test_event_times_give_the_reference_windows(folder: Path) -> None:
+    """Times as texts, as pandas' own and as milliseconds are the same."""
+    frame = pd.read_parquet(folder / "rows.parquet")
+    at = pd.date_range("2024-01-01", periods=200, freq="14min24s", tz="UTC")
+    milliseconds = at.tz_localize(None).to_numpy(dtype="datetime64[ms]").astype(np.int64)
+    frame = frame.assign(at=at, ms=milliseconds, half=milliseconds / 1.7)
+    frame.to_parquet(folder / "timed.parquet")
+    frame.assign(at=at.strftime("%Y-%m-%dT%H:%M:%SZ")).to_csv(folder / "timed.csv", index=False)
+    spec = parse_spec(SPEC.replace("features:", "minimum_rows: 50, features:"))
+    profiles = [
+        read_reference(folder / name, spec, time=column).profile(spec, "v1")
+        for name, column in (("timed.parquet", "at"), ("timed.parquet", "ms"), ("timed.csv", "at"), ("timed.csv", "ms"))
+    ]
+    assert len({profile.digest() for profile in profiles}) == 1
+    windows = profiles[0].windows
+    assert isinstance(windows, list)
+    assert len(windows[0].features["temp"]["wasserstein"]) == 2
+    assert (profiles[0].from_ms, profiles[0].to_ms) == (milliseconds[0], milliseconds[-1] + 1)
+    with pytest.raises(ReferenceFileError, match="whole milliseconds"):
+        read_reference(folder / "timed.parquet", spec, time="half")
+    assert _run("register", "late", "--reference", "timed.csv", "--time-column", "at").exit_code == 0
+    encoded = _registry(folder).profile("late", "v1")
+    assert encoded is not None
+    assert isinstance(ReferenceProfile.decode(encoded).windows, list)
+
+
 def test_parquet_and_csv_give_the_same_reference(folder: Path) -> None:
     spec = parse_spec(SPEC)
     parquet, csv = (

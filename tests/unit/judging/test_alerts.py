@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from driftloop.events.messages import Alert, Decision, FeatureReport, MethodResult, MetricReport, WindowReport
-from driftloop.judging.alerts import AlertBook, Signal, retire_versions, signals_from_report, step
+from driftloop.judging.alerts import AlertBook, retire_versions, step
+from driftloop.judging.signals import Signal, signals_from_report
 from driftloop.quality.judge import UNLISTED_WHEN_FINE
 from driftloop.spec.model import AlertRules, DriftRules
 
@@ -174,7 +175,14 @@ def feature(decision: Decision, adjusted: float | None, *results: tuple[str, flo
         missing=0,
         reference_rows=5000,
         results=[
-            MethodResult(method=method, statistic=statistic, threshold=0.2, exceeded=exceeded, p_value=p_value)
+            MethodResult(
+                method=method,
+                statistic=statistic,
+                threshold=0.2,
+                exceeded=exceeded,
+                p_value=p_value,
+                severity="warning" if exceeded and p_value < 0.05 else None,
+            )
             for method, statistic, exceeded, p_value in results
         ],
         decision=decision,
@@ -205,11 +213,42 @@ def test_signals_of_an_input_window_tell_drift_from_missing_values() -> None:
     )
 
 
-def test_signals_follow_the_significance_of_the_spec() -> None:
+def test_signals_decide_nothing_themselves() -> None:
+    """A result that the report does not call decisive is no reason for an alert, however small its p-value."""
     drifting = feature("drift", 0.02, ("wasserstein", 0.4, True, 0.02))
     given = report("input", features=[drifting], drifted_features=1, judged_features=4)
-    assert flags(given, DriftRules(significance=0.05))["drift", "temp"] is True
-    assert flags(given)["drift", "temp"] is False
+    assert flags(given, DriftRules(significance=0.001))["drift", "temp"] is True
+    quiet = msgspec.structs.replace(
+        drifting, results=[msgspec.structs.replace(result, severity=None) for result in drifting.results]
+    )
+    assert flags(report("input", features=[quiet]), DriftRules(significance=0.05))["drift", "temp"] is False
+
+
+def test_the_worst_result_gives_the_severity() -> None:
+    drifting = feature("drift", 1e-9, ("ks", 0.4, True, 1e-9), ("wasserstein", 2.0, True, 1e-9))
+    results = [drifting.results[0], msgspec.structs.replace(drifting.results[1], severity="critical")]
+    given = report("input", features=[msgspec.structs.replace(drifting, results=results)])
+    signal = signals_from_report(given)[0]
+    assert (signal.severity, signal.method, signal.statistic) == ("critical", "wasserstein", 2.0)
+
+
+def test_sliding_windows_have_lanes_of_their_own() -> None:
+    book, rules = AlertBook(), AlertRules(open_after=1, open_within=1)
+    events = []
+    drifting = feature("drift", 1e-9, ("wasserstein", 0.4, True, 1e-9))
+    for length, start_ms in (("", 0), ("7d", -6 * DAY)):
+        given = report("input", "drift", features=[drifting], drifted_features=1, judged_features=1, sliding=length)
+        book, more = step(
+            book, signals_from_report(given), rules,
+            model_id="m", model_version="v1", window_start_ms=start_ms, window_end_ms=DAY, report_id="r",
+        )  # fmt: skip
+        events += more
+    opened = [(alert.subject, alert.sliding, alert.window_start_ms) for alert in events if alert.state == "opened"]
+    assert opened == [("temp", "", 0), ("features", "", 0), ("temp", "7d", -6 * DAY), ("features", "7d", -6 * DAY)]
+    assert len({alert.alert_id for alert in events}) == 4
+    after, gone = retire_versions(book, "input", serving="v2", window_start_ms=DAY, window_end_ms=2 * DAY)
+    assert sorted(alert.sliding for alert in gone) == ["", "", "7d", "7d"]
+    assert (after.entries, after.judged_until_ms) == ({}, {})
 
 
 def test_a_window_with_too_few_rows_says_nothing() -> None:

@@ -2,120 +2,29 @@
 
 from __future__ import annotations
 
-import random
-import zlib
-from dataclasses import dataclass, field
-
 import msgspec
 import pytest
 
-from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage, SourceProgress, WindowReport
-from driftloop.judging.assess import Judged
-from driftloop.judging.assessor import Assessor, Lookups
-from driftloop.monitoring.intake import Limits
-from driftloop.monitoring.source import SourceMonitor
-from driftloop.profiles.reference import ReferenceProfile
-from driftloop.spec import ModelSpec, parse_spec
+from driftloop.events.messages import RetrainCommand, SourceProgress, WindowReport
+from driftloop.spec import parse_spec, spec_digest
 from support import world
+from support.core_world import Stored, logs_of, run
 
-SPEC = parse_spec(world.SPEC)
-PROFILE = world.reference_profile(SPEC)
-
-
-class Catalog:
-    def spec(self, model_id: str) -> ModelSpec | None:
-        return SPEC if model_id == "credit" else None
-
-    def profile(self, model_id: str, model_version: str) -> ReferenceProfile | None:
-        return PROFILE if model_version == "v1" else None
-
-
-Logs = dict[tuple[str, int], list[bytes | None]]
-
-
-def logs_of(events: list[world.Event], partitions: int) -> Logs:
-    logs: Logs = {(topic, at): [] for topic in ("predictions", "labels") for at in range(partitions)}
-    for _, topic, key, value in events:
-        logs[topic, zlib.crc32(key.encode()) % partitions].append(value)
-    return logs
+#: The same world with everything that looks back at earlier windows.
+LOOKING_BACK = parse_spec(
+    world.SPEC.replace(
+        "drift:",
+        """sliding: [3d]
+drift:
+  references: [{name: training}, {name: rolling, windows: 4}, {name: seasonal, period: 2d, periods: 2}]""",
+        1,
+    )
+)
 
 
 @pytest.fixture(scope="module")
 def events() -> list[world.Event]:
     return [*world.history(12, 150, drift_from_day=5), *world.end_of_time(4, 12)]
-
-
-@dataclass
-class Stored:
-    """What a database would hold."""
-
-    judged: Judged = field(default_factory=Judged)
-    states: dict[str, bytes] = field(default_factory=dict)
-    restart_offset: int = 0
-    progress: bytes | None = None
-
-    def final(self, report_id: str) -> tuple[WindowReport, bytes] | None:
-        found = [pair for pair in self.judged.reports if pair[0].report_id == report_id and pair[0].status == "final"]
-        return found[0] if found else None
-
-    def assessor(self, partitions: int) -> Assessor:
-        return Assessor(
-            {"credit": SPEC},
-            partitions,
-            Lookups(lambda *_: PROFILE, self.states.get, self.final),
-            start_offset=self.restart_offset,
-            progress=self.progress,
-        )
-
-    def commit(self, assessor: Assessor) -> None:
-        advance = assessor.advance()
-        if advance:
-            self.judged.reports += advance.judged.reports
-            self.judged.alerts += advance.judged.alerts
-            self.judged.decisions += advance.judged.decisions
-            self.judged.commands += advance.judged.commands
-            self.states.update(advance.states)
-            self.restart_offset, self.progress = advance.restart_offset, advance.progress
-
-
-def run(logs: Logs, partitions: int, seed: int, *, restarts: int = 0) -> Stored:
-    """Monitors and assessor in random steps; with ``restarts`` the assessor crashes and starts from what is stored."""
-    chance = random.Random(seed)
-    monitors = [
-        SourceMonitor(at, Catalog(), Limits(), predictions_topic="predictions", labels_topic="labels")
-        for at in range(partitions)
-    ]
-    at = dict.fromkeys(logs, 0)
-    partials: list[PartialMessage] = []
-    stored = Stored()
-    assessor = stored.assessor(partitions)
-    while at:
-        topic, partition = chance.choice(list(at))
-        values = logs[topic, partition]
-        start = at[topic, partition]
-        stop = min(len(values), start + chance.choice([1, 20, 200]))
-        if start < stop:
-            count = stop - start
-            record_time = world.START + 1000 * world.DAY
-            batch = RecordBatch(
-                topic, partition, range(start, stop), [record_time] * count, [b""] * count, values[start:stop]
-            )
-            monitor = monitors[partition]
-            (monitor.take_predictions if topic == "predictions" else monitor.take_labels)(batch)
-            at[topic, partition] = stop
-        else:
-            del at[topic, partition]
-        monitor = monitors[partition]
-        partials += [*monitor.take_partials(), monitor.progress()]
-        if chance.random() < 0.5 or not at:
-            assessor.take(list(enumerate(partials))[assessor.next_offset :])
-            if restarts and chance.random() < 0.2:
-                restarts -= 1
-                assessor = stored.assessor(partitions)  # before the commit: what was judged is judged again
-                assessor.take(list(enumerate(partials))[assessor.next_offset :])
-            stored.commit(assessor)
-    return stored
 
 
 def told(stored: Stored) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
@@ -142,6 +51,49 @@ def test_interleaving_and_restarts_change_no_report_alert_or_command(events: lis
     for seed in range(1, 6):
         assert told(run(logs, 3, seed=seed)) == expected, f"seed {seed}"
         assert told(run(logs, 3, seed=seed, restarts=5)) == expected, f"seed {seed} with restarts"
+
+
+def test_what_looks_back_is_the_same_after_restarts_too(events: list[world.Event]) -> None:
+    """Sliding windows, rolling and seasonal references are made of stored reports, not of what a process remembers."""
+    logs = logs_of(events, 3)
+    expected = told(run(logs, 3, seed=0, spec=LOOKING_BACK))
+    for seed in (1, 2):
+        assert told(run(logs, 3, seed=seed, restarts=8, spec=LOOKING_BACK)) == expected, f"seed {seed}"
+    reports = [msgspec.json.decode(body, type=WindowReport) for body in expected[0].values()]
+    reports = [report for report in reports if report.rows]  # a day without any row comes after the history
+    sliding = [report for report in reports if report.sliding]
+    # Twelve days: from the second on there are two of three panes.
+    assert len(sliding) == 11 * 2 * 3
+    assert len(reports) == 12 * 2 * 3 + len(sliding)
+    panes = {(r.kind, r.segment, r.window_end_ms): r for r in reports if not r.sliding}
+    for report in sliding:
+        ends = [report.window_end_ms - back * world.DAY for back in range(3)]
+        merged = [
+            panes[report.kind, report.segment, end] for end in ends if (report.kind, report.segment, end) in panes
+        ]
+        assert (report.panes, report.rows) == (len(merged), sum(pane.rows for pane in merged))
+        assert report.labeled_rows == sum(pane.labeled_rows for pane in merged)
+    plain = told(run(logs, 3, seed=0))
+    # What does not look back is judged as before; commands do not hear of sliding windows.
+    assert expected[2] == {
+        key: msgspec.json.encode(msgspec.structs.replace(command, spec_digest=spec_digest(LOOKING_BACK)))
+        for key, body in plain[2].items()
+        for command in [msgspec.json.decode(body, type=RetrainCommand)]
+    }
+    # The drift from the sixth day on is news against the training reference, and after a while not against the last
+    # four windows.
+    income = [r.features[0] for _, r in sorted(panes.items()) if r.kind == "input" and not r.segment]
+    rolling = [feature.others[0].decision for feature in income]
+    assert [feature.decision for feature in income] == ["ok"] * 5 + ["drift"] * 7
+    assert rolling[:2] == ["insufficient", "insufficient"], "fewer than half of the four windows"
+    assert rolling[5] == "drift"
+    assert rolling[9:] == ["ok", "ok", "ok"]
+    assert income[-1].sentence.endswith(
+        "; as in the last 4 windows; as in the same windows of the last 2 periods of 2d"
+    )
+    assert income[-1].others[0].reference_rows == sum(feature.rows for feature in income[-5:-1])
+    whole = panes["input", "", max(end for _, _, end in panes)]
+    assert ", as in the last 4 windows" in whole.sentence
 
 
 def test_the_number_of_partitions_changes_nothing_but_the_sources(events: list[world.Event]) -> None:

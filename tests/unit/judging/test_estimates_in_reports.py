@@ -5,11 +5,10 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
-import test_assessor
-from test_assessor import PROFILE, SPEC, Catalog, Stored, logs_of, run
 
 from driftloop.events.messages import MetricReport
-from driftloop.judging.alerts import AlertBook, retire_versions, signals_from_report, step
+from driftloop.judging.alerts import AlertBook, retire_versions, step
+from driftloop.judging.signals import signals_from_report
 from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.estimated.record import EstimateState, compare_estimates, hold_estimates
 from driftloop.performance.metrics import MetricValue
@@ -17,6 +16,7 @@ from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec import ModelSpec, SpecError, parse_spec
 from support import world
+from support.core_world import PROFILE, SPEC, Stored, logs_of, run
 from support.events import DAY_MS, input_report, outcome_report
 
 RULES = """performance:
@@ -44,18 +44,14 @@ def with_tables() -> ReferenceProfile:
     return reference_with_tables()
 
 
-def _run(monkeypatch: pytest.MonkeyPatch, profile: ReferenceProfile, spec: ModelSpec, seed: int, **more: int) -> Stored:
-    monkeypatch.setattr(test_assessor, "PROFILE", profile)
-    monkeypatch.setattr(test_assessor, "SPEC", spec)
+def _run(profile: ReferenceProfile, spec: ModelSpec, seed: int, **more: int) -> Stored:
     partitions = 3
     events = [*world.history(8, 200, faults=True), *world.end_of_time(partitions, 8)]
-    return run(logs_of(events, partitions), partitions, seed, **more)
+    return run(logs_of(events, partitions), partitions, seed, spec=spec, profile=profile, **more)
 
 
-def test_estimates_stand_beside_what_was_realised(
-    monkeypatch: pytest.MonkeyPatch, with_tables: ReferenceProfile
-) -> None:
-    stored = _run(monkeypatch, with_tables, SPEC_WITH_RULE, 1)
+def test_estimates_stand_beside_what_was_realised(with_tables: ReferenceProfile) -> None:
+    stored = _run(with_tables, SPEC_WITH_RULE, 1)
     reports = [report for report, _ in stored.judged.reports if report.status == "final"]
     whole = [report for report in reports if report.kind == "input" and not report.segment and report.rows > 100]
     assert len(whole) >= 7
@@ -83,10 +79,8 @@ def test_estimates_stand_beside_what_was_realised(
     assert len(errors) == len(whole)
 
 
-def test_interleavings_and_restarts_change_no_estimate(
-    monkeypatch: pytest.MonkeyPatch, with_tables: ReferenceProfile
-) -> None:
-    runs = [_run(monkeypatch, with_tables, SPEC_WITH_RULE, seed, restarts=2 * seed) for seed in (2, 3)]
+def test_interleavings_and_restarts_change_no_estimate(with_tables: ReferenceProfile) -> None:
+    runs = [_run(with_tables, SPEC_WITH_RULE, seed, restarts=2 * seed) for seed in (2, 3)]
     digests = [
         {report.report_id: report.content_digest for report, _ in stored.judged.reports if report.status == "final"}
         for stored in runs
@@ -95,10 +89,9 @@ def test_interleavings_and_restarts_change_no_estimate(
     assert {a.event_id for a in runs[0].judged.alerts} == {a.event_id for a in runs[1].judged.alerts}
 
 
-def test_without_tables_nothing_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = _run(monkeypatch, PROFILE, SPEC_WITH_RULE, 4)
+def test_without_tables_nothing_is_estimated() -> None:
+    stored = _run(PROFILE, SPEC_WITH_RULE, 4)
     assert not any(report.estimated or report.comparisons for report, _ in stored.judged.reports)
-    assert Catalog().profile("credit", "v1") is PROFILE
 
 
 def estimate(metric: str, value: float, decision: str = "info") -> MetricReport:

@@ -7,8 +7,11 @@ import numpy as np
 
 from driftloop.events.messages import ConceptReport, WindowReport
 from driftloop.events.time import format_time
-from driftloop.judging.alerts import AlertBook, signals_from_report, step
-from driftloop.judging.assess import Judged, MergedPart, ModelState, judge_window
+from driftloop.judging.alerts import AlertBook, step
+from driftloop.judging.assess import Judged, judge_window
+from driftloop.judging.report import MergedPart
+from driftloop.judging.signals import signals_from_report
+from driftloop.judging.state import ModelState
 from driftloop.monitoring.catalog import new_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.since_change import latest_change_ms, training_start

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from driftloop.events.messages import SourceRange, WindowReport
-from driftloop.judging.alerts import signals_from_report
-from driftloop.judging.assess import MergedPart, report_of
+from driftloop.judging.report import MergedPart, report_of
+from driftloop.judging.signals import signals_from_report
 from driftloop.multivariate.judge import judge_rows
 from driftloop.policy.retrain import PolicyState, decide
 from driftloop.profiles.columns import Columns, select_rows
@@ -68,7 +68,7 @@ def profile() -> ReferenceProfile:
 
 def report_on(profile: ReferenceProfile, stats: InputStats, segment: str = "", spec: ModelSpec = SPEC) -> WindowReport:
     part = MergedPart("v1", segment, stats, [SOURCE], profile.for_segment(segment))
-    return report_of(KEY, part, spec, "digest", [])[0]
+    return report_of(KEY, part, spec, "digest")[0]
 
 
 def stats_of(profile: ReferenceProfile, columns: Columns, cuts: list[int]) -> InputStats:

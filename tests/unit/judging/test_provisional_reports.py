@@ -6,7 +6,6 @@ import random
 
 import msgspec
 import pytest
-from test_assessor import SPEC, Catalog, Logs, Stored, logs_of
 
 from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import PartialMessage, WindowReport
@@ -14,6 +13,7 @@ from driftloop.judging.assessor import Assessor
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
 from support import world
+from support.core_world import SPEC, Catalog, Logs, Stored, logs_of
 
 PARTITIONS = 2
 DAYS = 6

@@ -1,0 +1,75 @@
+"""``driftloop fleet``: which findings stand when the features of all models are counted in."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+__all__ = ["fleet"]
+
+
+def fleet(
+    alpha: Annotated[float, typer.Option(help="Share of false discoveries among those that stand.")] = 0.05,
+    everything: Annotated[bool, typer.Option("--all", help="Also what no report calls drift.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show the findings in the latest final reports of all models, and whether they stand over the whole fleet.
+
+    By e-BH over every feature of every model, which bounds the false discovery rate however they depend on each other.
+    Reads the database alone.
+    """
+    import msgspec
+    from rich.markup import escape
+    from rich.table import Table
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from driftloop.cli._tables import open_console
+    from driftloop.drift.fleet import fleet_findings
+    from driftloop.events.time import format_time
+    from driftloop.registry import RegistryError, open_engine
+    from driftloop.registry.latest import latest_final_reports
+    from driftloop.settings import Settings
+
+    if not 0.0 < alpha < 1.0:
+        typer.echo(f"driftloop fleet: expected --alpha between 0 and 1, got {alpha:g}", err=True)
+        raise typer.Exit(2)
+    try:
+        engine = open_engine(Settings().resolved_database_url)
+        reports = latest_final_reports(engine)
+        engine.dispose()
+    except (RegistryError, SQLAlchemyError, ValueError) as error:
+        typer.echo(f"driftloop fleet: {error}", err=True)
+        raise typer.Exit(2) from error
+    findings = fleet_findings(reports)
+    shown = [finding for finding in findings if finding.found or everything]
+    if as_json:
+        for finding in shown:
+            sys.stdout.write(msgspec.json.encode(finding).decode() + "\n")
+        return
+    table = Table(
+        "model", "subject", "window up to", "e-value", "FDR", "stands", "what it says", box=None, pad_edge=False
+    )
+    for finding in shown:
+        stands = finding.found and finding.false_discovery_rate <= alpha
+        table.add_row(
+            escape(f"{finding.model_id} {finding.model_version}"),
+            escape(finding.subject),
+            format_time(finding.window_end_ms),
+            f"{finding.e_value:.3g}",
+            f"{finding.false_discovery_rate:.3g}",
+            "[red]yes[/]" if stands else "no",
+            escape(finding.sentence),
+        )
+    console = open_console()
+    if shown:
+        console.print(table)
+    found = [finding for finding in findings if finding.found]
+    standing = sum(finding.false_discovery_rate <= alpha for finding in found)
+    models = len({report.model_id for report in reports})
+    console.print(
+        f"{models} models, {len(findings)} hypotheses, {len(found)} findings in their reports; {standing} stand at a "
+        f"false discovery rate of {alpha:g}.",
+        highlight=False,
+    )
