@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from driftloop.events.messages import ModelEvent
+from driftloop.kafka.config import client_config
 from driftloop.kafka.embedded import free_port
+from driftloop.kafka.log_reader import end_offsets
 from driftloop.replay.published import read_events, read_published
 from driftloop.settings import Settings
+from driftloop.streaming.recovery import latest_progress
 from support import world
 from support.cluster import Cluster, Outcome, outcome_of, versions_of
 from support.own_settings import own_settings
@@ -54,11 +57,27 @@ def run(settings: Settings, folder: Path, disturb: Disturb = calm, *, monitors: 
             cluster.mend()
             world.publish(settings, piece)
         cluster.wait_for("all reports", lambda: len(read_published(settings).reports) >= REPORTS)
+        cluster.wait_for("all records taken in", lambda: _all_read(settings))
         cluster.wait_for("the new version", lambda: _promoted(settings))
         codes = cluster.stop()
         assert set(codes.values()) == {0}, codes
         print(f"{cluster.mended} processes were started again")
     return outcome_of(settings)
+
+
+def _all_read(settings: Settings) -> bool:
+    """Reports can be complete while the last records of a partition are still to be read."""
+    config, topics = client_config(settings), settings.topics
+    partitions = range(settings.source_partitions)
+    progress = latest_progress(config, topics.monitor_progress)
+    predictions = end_offsets(config, topics.predictions, partitions)
+    labels = end_offsets(config, topics.labels, partitions)
+    return all(
+        at in progress
+        and progress[at].predictions_offset >= predictions[at]
+        and progress[at].labels_offset >= labels[at]
+        for at in partitions
+    )
 
 
 def _promoted(settings: Settings) -> bool:

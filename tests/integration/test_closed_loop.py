@@ -56,12 +56,13 @@ def system(embedded_broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFac
     try:
         with PrometheusServer(folder, targets, rules=[RULES]) as prometheus:
             running = RunningSystem(settings, prometheus)
-            events = world.history(14, 600, drift_from_day=6)
+            # The last day makes those before it final, so the newest windows have rows and the panels their numbers.
+            events = world.history(15, 600, drift_from_day=6)
             # Half of it before the first samples and half after, so that rates have something to show.
             world.publish(settings, events[: len(events) // 3])
             world.wait_for("reports", lambda: bool(world.final_reports(settings)), worker)
             prometheus.wait_for("driftloop_predictions_total > 0", 20)
-            world.publish(settings, [*events[len(events) // 3 :], *world.end_of_time(settings, 14)])
+            world.publish(settings, events[len(events) // 3 :])
             world.wait_for("a command", lambda: bool(running.store.commands("credit")), worker)
             world.wait_for("its outcome", lambda: bool(outcomes(settings)), trainer)
             prometheus.wait_for("driftloop_training_duration_seconds_count > 0", 20)

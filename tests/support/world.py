@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from pydantic import SecretStr
 
 from driftloop.events.messages import WindowReport
 from driftloop.kafka.admin import create_topics
@@ -177,7 +178,7 @@ class Process:
 
     def __init__(self, settings: Settings, *command: str, log: Path, life_s: int = 240, **environment: str) -> None:
         own = {
-            f"DRIFTLOOP_{name.upper()}": str(value)
+            f"DRIFTLOOP_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in settings.model_dump(exclude_none=True, exclude={"topics"}).items()
         }
         self.log = log
