@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -87,35 +88,44 @@ def _report(name: str, watch: Watch, bins: Sequence[LossBin] | None, reference: 
     if detector is None or bins is None:
         report = ConceptReport(detector=name, state="insufficient", rows=watch.rows, reference=expected)
         return _worded(report, watch, obstacle)
-    rose, fell, changed_at = False, False, None
+    rose, fell, changed_at, evidence = False, False, None, None
     for part in bins:
         if feed(watch, detector, part, reference):
             # The first change for the worse is the news of the window, else the first one for the better.
             if changed_at is None or (detector.rose and not rose):
                 changed_at = detector.changed_at
+            if detector.rose and not rose:
+                # What raised the alarm: the next bin may be the first of a new start, with little to show.
+                evidence = _evidence(watch, detector)
             rose, fell = rose or detector.rose, fell or not detector.rose
     holding = isinstance(detector, ConfidenceSequence) and detector.holding
     if holding and changed_at is None:
         changed_at = detector.changed_at
-    low, high = detector.interval() if isinstance(detector, ConfidenceSequence) else (None, None)
-    report = ConceptReport(
-        detector=name,
+    report = msgspec.structs.replace(
+        ConceptReport(detector=name, state="ok", rows=0, reference=expected),
+        **(evidence or _evidence(watch, detector)),
         state="drift" if rose or holding else "warning" if detector.warning else "ok",
-        rows=watch.rows,
-        statistic=detector.statistic,
-        threshold=detector.threshold,
-        e_value=detector.e_value() if isinstance(detector, BatchDetector) else None,
-        p_value=detector.p_value if isinstance(detector, KSWIN) else None,
-        risk=watch.total / watch.rows if watch.rows else None,
-        low=low,
-        high=high,
-        reference=expected,
-        bound=detector.bound if isinstance(detector, BatchDetector) else None,
-        since_ms=watch.since_ms,
         changed_at_ms=changed_at,
         fell=fell and not rose,
     )
     return _worded(report, watch, "")
+
+
+def _evidence(watch: Watch, detector: AnyDetector) -> dict[str, Any]:
+    """What speaks for or against a change at this moment: fields of the report."""
+    low, high = detector.interval() if isinstance(detector, ConfidenceSequence) else (None, None)
+    return {
+        "rows": watch.rows,
+        "statistic": detector.statistic,
+        "threshold": detector.threshold,
+        "e_value": detector.e_value() if isinstance(detector, BatchDetector) else None,
+        "p_value": detector.p_value if isinstance(detector, KSWIN) else None,
+        "risk": watch.total / watch.rows if watch.rows else None,
+        "low": low,
+        "high": high,
+        "bound": detector.bound if isinstance(detector, BatchDetector) else None,
+        "since_ms": watch.since_ms,
+    }
 
 
 def feed(watch: Watch, detector: AnyDetector, part: LossBin, reference: ReferenceRisk | None) -> bool:
