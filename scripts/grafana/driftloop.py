@@ -168,6 +168,24 @@ def performance(layout: Layout) -> None:
     layout.add(lines("Label coverage", text, coverage, unit="percentunit"), 12)
     delays = {f"{share:.0%}": quantile(share, "label_delay_seconds", "", MODEL) for share in (0.5, 0.9, 0.99)}
     layout.add(lines("Label delay", "Quantiles of the time from prediction to label.", delays, unit="s"), 12)
+    layout.add(
+        lines(
+            "Estimated before labels come",
+            "From the newest closed window's predictions alone, with its interval (dotted).",
+            {
+                "{{version}} {{metric}}": newest("estimated_performance", VERSION),
+                "{{version}} {{metric}} low": newest("estimated_performance_low", VERSION),
+                "{{version}} {{metric}} high": newest("estimated_performance_high", VERSION),
+            },
+            minimum=None,
+            overrides=band,
+        ),
+        12,
+        9,
+    )
+    text = "Mean absolute difference of estimates from what was realised later: whether to trust them."
+    trust = {"{{version}} {{metric}}": newest("estimate_mean_absolute_error", VERSION)}
+    layout.add(lines("Error of the estimates", text, trust), 12, 9)
 
 
 def loop(layout: Layout) -> None:

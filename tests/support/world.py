@@ -19,6 +19,8 @@ from driftloop.events.messages import WindowReport
 from driftloop.kafka.admin import create_topics
 from driftloop.kafka.config import client_config
 from driftloop.kafka.producer import Producer
+from driftloop.performance.estimated.fit import fit_estimators
+from driftloop.performance.losses import reference_losses
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.registry import ArtifactStore, AssessmentStore, NewVersion, Registry, create_schema, open_engine
@@ -77,12 +79,16 @@ def reference_profile(spec: ModelSpec) -> ReferenceProfile:
         "region": list(chance.choice(["north", "south"], 2000)),
         PREDICTION: 1 / (1 + np.exp(-(income - 50) / 5)),
     }
+    scores = np.asarray(columns[PREDICTION], np.float64)
+    truth = (chance.random(2000) < scores).astype(np.int64)
     return ReferenceProfile.build(
         spec,
         columns,
         model_version="v1",
         metrics={"roc_auc": MetricReference(value=0.8, low=0.78, high=0.82, rows=2000)},
         label_mean=0.5,
+        estimators=fit_estimators(spec, columns, scores, truth),
+        losses=reference_losses(spec.task, scores, truth, spec.performance.decision_threshold),
     )
 
 

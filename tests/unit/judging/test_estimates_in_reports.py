@@ -90,7 +90,7 @@ def test_interleavings_and_restarts_change_no_estimate(with_tables: ReferencePro
 
 
 def test_without_tables_nothing_is_estimated() -> None:
-    stored = _run(PROFILE, SPEC_WITH_RULE, 4)
+    stored = _run(msgspec.structs.replace(PROFILE, estimators=None), SPEC_WITH_RULE, 4)
     assert not any(report.estimated or report.comparisons for report, _ in stored.judged.reports)
 
 
