@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
+from driftloop.events.messages import EstimateComparison, MetricReport
 from driftloop.observability import Metrics, serve
 from support.events import alert, command, input_report, model_event, outcome_report
 from support.prometheus import PrometheusServer
@@ -24,6 +26,17 @@ RULES = ROOT / "app/deploy/prometheus/rules/driftloop.yml"
 MODELS = ("flights-late", "flights-delay")
 #: What Grafana puts in for its own variables.
 BUILT_IN = {"__rate_interval": "1m", "__range": "5m", "__interval": "15s"}
+
+ESTIMATE = MetricReport(metric="accuracy~estimated", value=0.8, low=0.7, high=0.9, reference=0.82, rows=500)
+COMPARISON = EstimateComparison(
+    metric="accuracy~estimated",
+    estimate=0.8,
+    realised=0.78,
+    difference=-0.02,
+    labeled_rows=450,
+    windows=3,
+    mean_absolute_error=0.02,
+)
 
 
 def feed(metrics: Metrics, round_number: int) -> None:
@@ -41,8 +54,8 @@ def feed(metrics: Metrics, round_number: int) -> None:
         metrics.joined(model, generator.lognormal(16, 1, 900))
         metrics.late(model, "driftloop.labels", 3)
         metrics.duplicates(model, "driftloop.predictions", 2)
-        metrics.observe_report(input_report(model, day=round_number))
-        metrics.observe_report(outcome_report(model, day=round_number))
+        metrics.observe_report(structs.replace(input_report(model, day=round_number), estimated=[ESTIMATE]))
+        metrics.observe_report(structs.replace(outcome_report(model, day=round_number), comparisons=[COMPARISON]))
         metrics.observe_alert(alert("opened", model=model, alert_id=f"a{round_number}"))
         metrics.observe_command(command(f"c{round_number}", model=model))
         metrics.observe_model_event(model_event("registered", f"v{round_number}", model=model, command_id=None))
