@@ -82,7 +82,10 @@ class EarlierWindows:
             encoded = self._find(report_id_of(before, *part))
             if encoded is None:
                 continue
-            stats = self._decode(before, part, encoded)
+            try:
+                stats = self._decode(before, part, encoded)
+            except ValueError:
+                continue  # from before a change of the spec that made other statistics, which do not merge
             if not (stats.rows if isinstance(stats, InputStats) else stats.predicted):
                 # As if it had never been reported: whether an empty window is stored yet must make no difference.
                 continue

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
 
 from driftloop.events.messages import WindowReport
+from driftloop.judging.assess import judge_window
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.report import MergedPart, report_of
+from driftloop.judging.state import ModelState, TrailingWindow
+from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.inputs import InputStats
 from driftloop.windows.assembly import WindowKey
@@ -62,3 +66,27 @@ def test_a_sliding_window_of_an_earlier_spec_is_no_window() -> None:
     report, _ = report_with(3, 5)
     sliding = msgspec.structs.replace(report, sliding="1d")
     assert windows_of({report.report_id: (sliding, b"")}).merged(key_of(4), ("v1", ""), [DAY]) == (None, 0)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_rules_over_several_windows_begin_anew_after_a_change_of_the_statistics(threshold: float) -> None:
+    before = OutcomeStats("binary", decision_threshold=threshold)
+    stats = OutcomeStats("binary")
+    for one in (before, stats):
+        one.add_predicted(2)
+        one.update(np.array([0.9, 0.2]), np.array([1, 0]), np.array([1, 1]))
+    state = ModelState(trailing={"v1": [TrailingWindow(START + DAY, msgspec.Raw(before.encode()))]})
+    key = WindowKey(START + 2 * DAY, START + DAY, "credit", "outcome")
+    judged = judge_window(key, [MergedPart("v1", "", stats, [], PROFILE)], state, SPEC, "digest")
+    (report,) = (report for report, _ in judged.reports)
+    rows = {metric.metric: metric.rows for metric in report.metrics}
+    assert rows["roc_auc@2"] == (4 if threshold == 0.5 else 2)
+
+
+def test_windows_of_other_statistics_are_no_earlier_windows() -> None:
+    report, stats = report_with(3, 5)
+
+    def refuse(*_: object) -> InputStats:
+        raise ValueError("made with other settings")
+
+    assert EarlierWindows({report.report_id: (report, stats)}.get, refuse).merged(key_of(4), ("v1", ""), [DAY])[1] == 0
