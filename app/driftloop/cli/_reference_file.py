@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.drift.reference_windows import with_reference_windows
+from driftloop.performance.confusion import CONFUSION_METRICS
 from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.losses import reference_losses
 from driftloop.performance.pointwise import evaluate_model
@@ -63,7 +64,8 @@ def read_reference(
 
     Features go through the decoder of the events, so that the reference has the same texts and numbers as the stream.
     With both columns the metrics of a binary or regression model are computed as reference performance, and the tables
-    fitted that estimate it later; the predictions must be of rows that the model was not fitted on. Raises
+    fitted that estimate it later; of a multiclass model, whose column holds classes, what those alone tell. The
+    predictions must be of rows that the model was not fitted on. Raises
     :class:`ReferenceFileError`.
     """
     frame = _read(path)
@@ -77,7 +79,9 @@ def read_reference(
         return ReferenceData(columns, times_ms=times_ms)
     if spec.task in ("multiclass", "ranking"):  # a class, or the item at the top
         columns[PREDICTION] = [None if pd.isna(value) else str(value) for value in frame[prediction]]
-        return ReferenceData(columns, times_ms=times_ms)
+        if spec.task == "ranking" or label is None:
+            return ReferenceData(columns, times_ms=times_ms)
+        return _of_classes(path, spec, frame, (prediction, label), columns, times_ms)
     predictions = _numbers(path, frame, prediction)
     if spec.task == "binary" and not ((predictions >= 0.0) & (predictions <= 1.0)).all():
         raise ReferenceFileError(f"{path}: the column {prediction!r} must hold probabilities from 0 to 1")
@@ -103,6 +107,37 @@ def read_reference(
         reference_losses(spec.task, predictions, labels, spec.performance.decision_threshold),
         times_ms,
     )
+
+
+def _of_classes(
+    path: Path,
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    names: tuple[str, str],
+    columns: dict[str, NDArray[np.float64] | list[str | None]],
+    times_ms: NDArray[np.int64] | None,
+) -> ReferenceData:
+    """A multiclass model: what classes without their probabilities tell, the metrics of the confusion matrix."""
+    said, truth = (_class_indices(path, spec, frame, name) for name in names)
+    values = evaluate_model(spec, np.eye(len(spec.classes))[said], truth)
+    metrics = {
+        name: MetricReference(value=found.value, low=found.low, high=found.high, rows=found.rows)
+        for name, found in values.items()
+        if found.value is not None and name in CONFUSION_METRICS
+    }
+    return ReferenceData(columns, metrics, times_ms=times_ms)
+
+
+def _class_indices(path: Path, spec: ModelSpec, frame: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    known = {text: index for index, text in enumerate(spec.classes)}
+    texts = [None if pd.isna(value) else str(value) for value in frame[name]]
+    strange = next((row for row, text in enumerate(texts) if text not in known), None)
+    if strange is not None:
+        raise ReferenceFileError(
+            f"{path}: the column {name!r} must hold classes of the spec ({', '.join(spec.classes)}), and row "
+            f"{strange + 1} has {texts[strange]!r}"
+        )
+    return np.array([known[str(text)] for text in texts], np.int64)
 
 
 def _read(path: Path) -> pd.DataFrame:

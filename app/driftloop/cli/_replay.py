@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from driftloop.cli._tables import open_console, print_alerts, print_commands, report_table
 from driftloop.events.messages import Alert, RetrainCommand, WindowReport
 from driftloop.events.time import NEVER_MS, format_time, parse_time
+from driftloop.judging.alerts import window_kind_of
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
 from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
@@ -180,8 +181,7 @@ def _verify(published: Published, chosen: _Chosen, notes: Console) -> int:
         return end_ms <= until.get((model_id, kind), NEVER_MS)
 
     replayed = [r for r in chosen.reports if judged_live(r.model_id, r.kind, r.window_end_ms)]
-    alert_kind = {"performance": "outcome", "concept_drift": "outcome"}
-    alerts = [a for a in chosen.alerts if judged_live(a.model_id, alert_kind.get(a.kind, "input"), a.window_end_ms)]
+    alerts = [a for a in chosen.alerts if judged_live(a.model_id, window_kind_of(a), a.window_end_ms)]
     commands = [c for c in chosen.commands if judged_live(c.model_id, "outcome", c.window_end_ms)]
     live_reports = [r for r in published.reports.values() if chosen.wants_report(r)]
     live_alerts = [a for a in published.alerts.values() if chosen.wants_alert(a)]

@@ -16,7 +16,7 @@ from driftloop.events.messages import Alert, AlertState, WindowKind
 from driftloop.judging.signals import AlertKind, Severity, Signal
 from driftloop.spec.model import AlertRules
 
-__all__ = ["AlertBook", "AlertEntry", "retire_versions", "step"]
+__all__ = ["AlertBook", "AlertEntry", "retire_versions", "step", "window_kind_of"]
 
 #: The lanes that windows of each kind speak about: an alert kind, or ``estimated`` for performance that input windows
 #: estimate ahead of the outcome windows, each with an order of its own.
@@ -206,7 +206,12 @@ def retire_versions(
     return AlertBook(kept, lanes), alerts
 
 
-def _lane(of: Signal | AlertEntry) -> str:
+def window_kind_of(alert: Alert) -> WindowKind:
+    """The kind of windows that speak about the alert's subject: estimates of performance are those of input windows."""
+    return "input" if _lane(alert) in _KINDS["input"] else "outcome"
+
+
+def _lane(of: Signal | AlertEntry | Alert) -> str:
     return "estimated" if of.kind == "performance" and "~estimated" in of.subject else of.kind
 
 

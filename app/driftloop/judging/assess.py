@@ -7,6 +7,7 @@ is judged, so that no decision depends on how far predictions happened to be ahe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -86,7 +87,7 @@ def judge_window(
             )
             beside = replace(
                 beside,
-                trailing=[OutcomeStats.decode(bytes(window.stats), part.stats) for window in kept],
+                trailing=_of_same_settings(kept, part.stats),
                 groups=segments_of(part.version, parts),
                 comparisons=comparisons,
             )
@@ -113,6 +114,15 @@ def judge_window(
     if earlier is not None and spec.sliding:
         _judge_sliding(key, parts, state, spec, spec_digest, earlier, serving, judged)
     return judged
+
+
+def _of_same_settings(kept: list[TrailingWindow], like: OutcomeStats) -> list[OutcomeStats]:
+    """Trailing windows without those from before a change of the spec that made other statistics."""
+    found = []
+    for window in kept:
+        with contextlib.suppress(ValueError):
+            found.append(OutcomeStats.decode(bytes(window.stats), like))
+    return found
 
 
 def _judge_sliding(

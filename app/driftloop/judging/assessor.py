@@ -111,7 +111,11 @@ class Assessor:
                 self.foreign_models.add(message.model_id)
 
     def advance(self) -> Advance:
-        """Judge every window that has become final, in order, and restate those that late rows reached."""
+        """Judge every window that has become final, in order, and restate those that late rows reached.
+
+        What the call before gave must have been stored by now, so that ``lookups`` find it.
+        """
+        self._earlier.stored()
         result = Advance()
         touched: set[str] = set()
         for key, parts in self._due():
@@ -224,7 +228,9 @@ class Assessor:
         state = self._state(key.model_id)
         version = state.quality.version
         profile = self._lookups.profile(key.model_id, version)
-        nothing = MergedPart(version, "", InputStats(profile), [], profile)
+        # With the estimator, so that late rows that restate it bring their estimates.
+        stats = InputStats(profile, estimator_of(self._specs[key.model_id], profile))
+        nothing = MergedPart(version, "", stats, [], profile)
         judged.add(judge_window(key, [nothing], state, self._specs[key.model_id], self._digests[key.model_id]))
 
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:

@@ -20,7 +20,7 @@ from driftloop.windows.assembly import PartKey, WindowKey
 
 __all__ = ["EarlierWindows", "earlier_references"]
 
-#: Encoded statistics of so many windows are kept in memory; the rest is looked up again.
+#: Encoded statistics of so many stored windows are kept in memory; the rest is looked up again.
 _KEPT = 256
 
 Stats = InputStats | OutcomeStats
@@ -41,10 +41,18 @@ class EarlierWindows:
         self._report = report
         self._decode = decode
         self._kept: OrderedDict[str, bytes | None] = OrderedDict()
+        self._unstored: dict[str, bytes] = {}
 
     def remember(self, report: WindowReport, stats: bytes) -> None:
-        """A window that was judged just now and may not be stored yet."""
-        self._keep(report.report_id, stats)
+        """A window that was judged just now and may not be stored yet. It is kept until :meth:`stored`, however many
+        they are: after a long absence hundreds are judged at once."""
+        self._unstored[report.report_id] = stats
+
+    def stored(self) -> None:
+        """What was remembered so far can be looked up now."""
+        for report_id, stats in self._unstored.items():
+            self._keep(report_id, stats)
+        self._unstored = {}
 
     def _keep(self, report_id: str, stats: bytes | None) -> None:
         self._kept[report_id] = stats
@@ -53,17 +61,20 @@ class EarlierWindows:
             self._kept.popitem(last=False)
 
     def _find(self, report_id: str) -> bytes | None:
+        if report_id in self._unstored:
+            return self._unstored[report_id]
         if report_id in self._kept:
             self._kept.move_to_end(report_id)
             return self._kept[report_id]
         stored = self._report(report_id)
-        stats = None if stored is None else stored[1]
+        # A sliding window under an earlier spec may have been as long as a window is now; it has no statistics.
+        stats = None if stored is None or stored[0].sliding else stored[1]
         self._keep(report_id, stats)
         return stats
 
     def merged(self, key: WindowKey, part: PartKey, offsets_ms: Iterable[int]) -> tuple[Stats | None, int]:
-        """Windows of this model, kind, version and segment that lie so long before ``key``, merged, and how many of
-        them have rows."""
+        """Windows with rows of this model, kind, version and segment that lie so long before ``key``, merged, and how
+        many they are; None if there is none."""
         total: Stats | None = None
         count = 0
         for offset_ms in offsets_ms:
@@ -71,8 +82,14 @@ class EarlierWindows:
             encoded = self._find(report_id_of(before, *part))
             if encoded is None:
                 continue
-            stats = self._decode(before, part, encoded)
-            count += (stats.rows if isinstance(stats, InputStats) else stats.predicted) > 0
+            try:
+                stats = self._decode(before, part, encoded)
+            except ValueError:
+                continue  # from before a change of the spec that made other statistics, which do not merge
+            if not (stats.rows if isinstance(stats, InputStats) else stats.predicted):
+                # As if it had never been reported: whether an empty window is stored yet must make no difference.
+                continue
+            count += 1
             if total is None:
                 total = stats
             else:

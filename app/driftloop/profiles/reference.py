@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from functools import cached_property, partial
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -26,6 +26,9 @@ __all__ = ["LossReference", "MetricReference", "ReferenceProfile", "WindowStatis
 
 #: A segment has fewer rows, and there may be many.
 MAX_SEGMENT_ANCHORS = 128
+
+#: Fields of a profile that the first profiles did not have; all of them may be empty.
+_CAME_LATER = ("sample", "importances", "vocabularies", "vectors", "estimators", "losses", "windows")
 
 
 class MetricReference(Struct, frozen=True, kw_only=True):
@@ -84,7 +87,6 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
     vectors: list[str] = field(default_factory=list)
     estimators: EstimatorTables | None = None
     losses: LossReference | None = None
-    # Unset is not written at all: the profile keeps the digest that it had before there were such statistics.
     windows: list[WindowStatistics] | UnsetType = UNSET
 
     @classmethod
@@ -224,8 +226,14 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
     def encode(self) -> bytes:
-        """Canonical JSON: equal content gives equal bytes."""
-        return msgspec.json.encode(self, order="deterministic")
+        """Canonical JSON: equal content gives equal bytes. What came into profiles later is not written where there is
+        none of it: an older profile keeps its digest, which the statistics counted against it begin with."""
+        return msgspec.json.encode(self._without_nothing(), order="deterministic")
+
+    def _without_nothing(self) -> Self:
+        nothing: dict[str, Any] = {name: UNSET for name in _CAME_LATER if not getattr(self, name)}
+        segments = {key: part._without_nothing() for key, part in self.segments.items()}
+        return msgspec.structs.replace(self, segments=segments, **nothing)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -85,7 +85,7 @@ DETECTORS: Final[Mapping[str, Mapping[str, Setting]]] = {
     "adwin": {
         "delta": _share(0.002),
         "clock": _count(32),
-        "max_buckets": _count(5, 2),
+        "max_buckets": Setting(5, least=2, most=100),
         "min_window_length": _count(5),
         "grace_period": _count(10),
     },
@@ -103,7 +103,7 @@ DETECTORS: Final[Mapping[str, Mapping[str, Setting]]] = {
     },
     "kswin": {
         "alpha": _share(0.005),
-        "window_size": _count(100, 2),
+        "window_size": Setting(100, least=2, most=10_000),  # values, kept in the model's state
         "stat_size": _count(30),
         "seed": _count(0, 0),
     },

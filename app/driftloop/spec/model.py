@@ -199,7 +199,7 @@ class PerformanceRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rules: list[PerformanceRule] = field(default_factory=list)
     decision_threshold: Fraction = 0.5
     metrics: list[str] = field(default_factory=list)
-    exact_rows: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    exact_rows: Annotated[int, Meta(ge=0, le=50_000)] = 0  # 1.2 MB of a message, which has at most 2 MB
     cutoffs: Annotated[list[Annotated[int, Meta(ge=1, le=1000)]], Meta(min_length=1, max_length=8)] = field(
         default_factory=lambda: [10]
     )

@@ -27,6 +27,9 @@ __all__ = ["semantic_problems"]
 
 Found = Iterator[tuple[KeyPath, str]]
 
+#: They are part of the model's state, which is written with every window: about 5 MB.
+_MOST_EXACT_ROWS_KEPT = 200_000
+
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 
 
@@ -167,8 +170,17 @@ def _sliding(spec: ModelSpec) -> Found:
         if rest or not 2 <= panes <= MAX_REFERENCE_WINDOWS:
             times = f"2 to {MAX_REFERENCE_WINDOWS} times"
             yield path, f"expected a multiple of the window of {spec.window} ({times}), got {text!r}"
-    for index, text in _repeated(spec.sliding):
-        yield ("sliding", index), f"the sliding window {text!r} is listed twice"
+    lengths = [_length_ms(text) for text in spec.sliding]
+    for index, _ in _repeated(lengths):
+        if lengths[index] is not None:
+            yield ("sliding", index), f"a sliding window as long as {spec.sliding[index]!r} is listed twice"
+
+
+def _length_ms(text: str) -> int | None:
+    try:
+        return parse_duration_ms(text)
+    except ValueError:
+        return None  # said already
 
 
 def _references(spec: ModelSpec) -> Found:
@@ -272,6 +284,15 @@ def _performance(spec: ModelSpec) -> Found:
             ("performance", "exact_rows"),
             f"only a binary model keeps scores, and the task is {spec.task!r}; leave the key out",
         )
+    before = max((rule.windows for rule in rules), default=1) - 1
+    if spec.performance.exact_rows * before > _MOST_EXACT_ROWS_KEPT:
+        yield (
+            ("performance", "exact_rows"),
+            f"the scores of the {before} windows before are kept for a rule over {before + 1} windows, at most "
+            f"{_MOST_EXACT_ROWS_KEPT:,} together: at most {_MOST_EXACT_ROWS_KEPT // before} rows of each",
+        )
+    if spec.performance.estimate and spec.task == "ranking":
+        yield ("performance", "estimate"), "nothing is estimated for a ranking model; leave the key out"
     for index, (metric, windows, _) in _repeated([(rule.metric, rule.windows, rule.estimated) for rule in rules]):
         yield (
             ("performance", "rules", index),

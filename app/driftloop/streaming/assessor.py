@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage
+from driftloop.events.messages import PartialMessage, WindowReport
 from driftloop.judging.assessor import Advance, Assessor, Lookups
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_batches
@@ -169,9 +169,8 @@ class AssessorService:
             return
         self._open_shown_s = time.monotonic()
         async with self._lock:
-            reports = [
-                pair for assessor in self._assessors.values() for pair in assessor.open_reports(_OPEN_REPORTS_AT_ONCE)
-            ]
+            # As for final windows, judging may take seconds.
+            reports = await asyncio.to_thread(self._open_reports)
             if not reports:
                 return
             try:
@@ -181,6 +180,9 @@ class AssessorService:
                 return
             # All of them: after a start the database may hold them already, but this process does not show them yet.
             self._view.show(Committed(reports=[report for report, _ in reports]))
+
+    def _open_reports(self) -> list[tuple[WindowReport, bytes]]:
+        return [pair for assessor in self._assessors.values() for pair in assessor.open_reports(_OPEN_REPORTS_AT_ONCE)]
 
     async def relay(self) -> None:
         """Publish what the outbox holds. Without the database it waits there for the next time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from driftloop.cli._reference_file import ReferenceFileError, read_reference
 from driftloop.cli.models import app
+from driftloop.performance.losses import loss_reference
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.registry import ArtifactStore, Registry, Relay, open_engine
@@ -229,3 +231,23 @@ def test_decisions_need_a_name_and_a_reason(folder: Path, command: str) -> None:
     for by, reason in ((" ", "x"), ("ada", " ")):
         refused = _run(command, "late", "v2", "--by", by, "--reason", reason)
         assert refused.exit_code == 1, refused.output
+
+
+def test_classes_alone_give_the_metrics_of_the_confusion_matrix(tmp_path: Path) -> None:
+    spec = parse_spec(
+        "{model: kind, task: multiclass, classes: [a, b, c], features: {temp: {kind: numeric}}, minimum_rows: 1}"
+    )
+    said = ["a", "a", "b", "c", "c", "c"] * 20
+    truth = ["a", "b", "b", "c", "c", "a"] * 20
+    path = tmp_path / "rows.csv"
+    pd.DataFrame({"temp": range(120), "said": said, "truth": truth}).to_csv(path, index=False)
+    profile = read_reference(path, spec, prediction="said", label="truth").profile(spec, "v1")
+    assert profile.metrics["accuracy"].value == pytest.approx(4 / 6)
+    assert profile.metrics["accuracy"].rows == 120
+    assert "macro_f1" in profile.metrics
+    assert not profile.metrics.keys() & {"log_loss", "brier", "ece", "macro_roc_auc"}, "those need probabilities"
+    losses = loss_reference("multiclass", profile)
+    assert losses is not None
+    assert losses.error_mean == pytest.approx(2 / 6)
+    with pytest.raises(ReferenceFileError, match=r"'truth' must hold classes of the spec \(a, b\), and row 4 has 'c'"):
+        read_reference(path, msgspec.structs.replace(spec, classes=["a", "b"]), prediction="truth", label="truth")

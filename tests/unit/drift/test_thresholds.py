@@ -10,7 +10,9 @@ import pytest
 
 from driftloop.drift.judge import judge_inputs
 from driftloop.drift.measure import measure_feature
+from driftloop.drift.methods import numeric_method
 from driftloop.drift.null_distribution import NullDistribution, null_distribution
+from driftloop.drift.pairs import NumericPair
 from driftloop.drift.reference_windows import with_reference_windows
 from driftloop.drift.statistic import statistic_of
 from driftloop.drift.thresholds import Bound, find_bound
@@ -317,3 +319,13 @@ def test_severity_is_critical_from_its_own_bound_on(profile: ReferenceProfile) -
     assert severity(30.0, critical=ThresholdRule(times=4)) == "critical"
     assert severity(30.0, critical_times=4.0) == "critical"
     assert severity(9.0, critical_times=4.0) == "warning"
+
+
+def test_draws_under_no_change_compute_no_p_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exact p-value takes milliseconds, and there are thousands of draws."""
+    values = np.random.default_rng(3).normal(size=120)
+    summary = NumericSummary(NumericReference.build(values))
+    summary.update(values[:60] + 0.3)
+    expected = numeric_method("ks")(NumericPair(summary.reference, summary)).statistic
+    monkeypatch.setattr("driftloop.drift.pairs.ks_p_value", None)
+    assert statistic_of("ks", summary) == expected

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from driftloop.events.messages import Alert, Decision, FeatureReport, MethodResult, MetricReport, WindowReport
-from driftloop.judging.alerts import AlertBook, retire_versions, step
+from driftloop.judging.alerts import AlertBook, retire_versions, step, window_kind_of
 from driftloop.judging.signals import Signal, signals_from_report
 from driftloop.quality.judge import UNLISTED_WHEN_FINE
 from driftloop.spec.model import AlertRules, DriftRules
@@ -268,3 +268,21 @@ def test_signals_of_an_outcome_window_are_its_rules() -> None:
     assert {found.kind for found in signals} == {"performance"}
     assert {found.severity for found in signals} == {"critical"}
     assert signals[0].method == "roc_auc"
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "expected"),
+    [
+        ("drift", "temp", "input"),
+        ("data_quality", "volume", "input"),
+        ("performance", "roc_auc", "outcome"),
+        ("performance", "roc_auc~estimated", "input"),
+        ("concept_drift", "adwin:loss", "outcome"),
+    ],
+)
+def test_an_alert_tells_which_windows_it_is_about(kind: str, subject: str, expected: str) -> None:
+    """A replay is compared with the live run up to the last window of that kind: inputs are ahead of outcomes."""
+    about = msgspec.structs.replace(signal(True, subject), kind=kind)
+    events = step(AlertBook(), [about], AlertRules(), model_id="m", model_version="v1", window_start_ms=0,
+                  window_end_ms=DAY, report_id="r")[1]  # fmt: skip
+    assert [window_kind_of(event) for event in events] == [expected]

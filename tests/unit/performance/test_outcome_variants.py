@@ -138,3 +138,12 @@ def test_damaged_wires_are_refused() -> None:
             OutcomeStats.decode(msgspec.json.encode(wire), empty("exact"))
     with pytest.raises(ValueError, match="spec has changed"):
         OutcomeStats.decode(stats.encode(), OutcomeStats("binary"))
+
+
+def test_the_most_exact_rows_fit_into_a_message() -> None:
+    most = 50_000
+    stats = OutcomeStats("binary", exact_rows=most)
+    chance = np.random.default_rng(2)
+    scores = chance.random(most) / 1000  # the longest texts
+    stats.update(scores, chance.integers(0, 2, most), np.zeros(most, np.int64))
+    assert 1_000_000 < len(stats.encode()) < 1_700_000

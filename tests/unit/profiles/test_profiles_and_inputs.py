@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import msgspec
@@ -139,3 +140,19 @@ def test_another_profile_is_refused(profile: ReferenceProfile) -> None:
         InputStats(profile).merge(InputStats(other))
     with pytest.raises(ValueError, match="not input statistics"):
         InputStats.decode(b"[]", profile)
+
+
+def test_a_profile_without_what_came_later_keeps_bytes_and_digest() -> None:
+    """The digest stands in every statistic counted against a profile: those of before must still be readable."""
+    older = (
+        b'{"model_id":"m","model_version":"v1","features":{"carrier":{"kind":"categorical","categories":{"A":2,"B":1},'
+        b'"rows":3,"missing":0,"other":0}},"rows":3,"metrics":{},"label_mean":0.0,"from_ms":0,"to_ms":0,'
+        b'"segments":{"carrier=A":{"model_id":"m","model_version":"v1","features":{},"rows":2,"metrics":{},'
+        b'"label_mean":0.0,"from_ms":0,"to_ms":0,"segments":{}}}}'
+    )
+    profile = ReferenceProfile.decode(older)
+    assert profile.encode() == older
+    assert profile.digest() == hashlib.sha256(older).hexdigest()
+    newer = msgspec.structs.replace(profile, importances={"carrier": 1.0})
+    assert newer.digest() != profile.digest()
+    assert ReferenceProfile.decode(newer.encode()) == newer

@@ -40,6 +40,14 @@ def test_the_default_is_the_detectors_with_a_guarantee() -> None:
         ("concept: {detectors: [{detector: ddm, on: loss}]}", "ddm counts errors; it looks on 'error' alone"),
         ("concept: {detectors: [{detector: eddm, beta: 0.99}]}", "beta (alarm) must not be above alpha (warning)"),
         ("concept: {detectors: [{detector: kswin, stat_size: 60}]}", "window_size: expected at least twice"),
+        (
+            "concept: {detectors: [{detector: kswin, window_size: 20000}]}",
+            "window_size: expected a number at least 2 and",
+        ),
+        (
+            "concept: {detectors: [{detector: adwin, max_buckets: 101}]}",
+            "max_buckets: expected a number at least 2 and",
+        ),
         ("concept: {detectors: [{detector: e_detector, kind: x}]}", "concept.detectors[0].kind: expected"),
         (
             "concept: {detectors: [{detector: ddm}, {detector: ddm}]}",

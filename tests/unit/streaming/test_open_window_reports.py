@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ class Fake:
         self.broken = False
 
     def open_reports(self, limit: int) -> list[Any]:
+        assert threading.current_thread() is not threading.main_thread(), "judging would stop the event loop"
         self.asked.append(limit)
         return [(outcome_report(), b"")]
 

@@ -79,6 +79,8 @@ def _regression(
             return None
     trees = None
     if spec.performance.estimate:
-        features = {name: columns[name] for name in spec.features}
+        # As for the models themselves: vectors and texts are only watched.
+        plain = [name for name, feature in spec.features.items() if feature.kind in ("numeric", "categorical")]
+        features = {name: columns[name] for name in plain}
         trees = fit_loss_trees({**features, PREDICTION: outputs}, np.stack([*losses.values()], axis=1), LOSSES)
     return EstimatorTables(rows=outputs.size, cells=fit_cells(outputs, losses), trees=trees)
