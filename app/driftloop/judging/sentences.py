@@ -48,7 +48,7 @@ def outcome_sentence(metrics: list[MetricReport], rows: int, labeled: int) -> tu
     if dropped:
         return "drift", f"{dropped[0].sentence}. {coverage}"
     if judged and all(metric.decision == "insufficient" for metric in judged):
-        return "insufficient", f"No rule can decide yet: {judged[0].sentence}. {coverage}"
+        return "insufficient", f"No rule can decide: {judged[0].sentence}. {coverage}"
     return "ok", coverage
 
 

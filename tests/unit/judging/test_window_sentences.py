@@ -29,5 +29,5 @@ def test_what_is_added_to_a_sentence_begins_after_its_full_stop() -> None:
     early = msgspec.structs.replace(metric, decision="insufficient", sentence="roc_auc@3: 1 of 3 windows are there")
     assert outcome_sentence([early], 20, 10) == (
         "insufficient",
-        "No rule can decide yet: roc_auc@3: 1 of 3 windows are there. 10 of 20 predictions have their label.",
+        "No rule can decide: roc_auc@3: 1 of 3 windows are there. 10 of 20 predictions have their label.",
     )
