@@ -157,6 +157,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = own_settings(arguments.bootstrap or "none", "bench", Path(folder), web_port=free_port())
+        settings.data_dir.mkdir(parents=True)
         if arguments.mode:
             asyncio.run(consume(arguments.mode, settings, arguments.events))
         with EmbeddedBroker(log_file=Path(folder) / "broker.log") as broker:
@@ -169,7 +170,7 @@ def main() -> None:
             for mode, title in MODES.items():
                 command = [sys.executable, __file__, "--mode", mode, "--bootstrap", broker.bootstrap]
                 command += ["--events", str(len(events))]
-                run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+                run = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
                 result = json.loads(run.stdout.strip().splitlines()[-1])
                 baseline = baseline or result["cpu_us"]
                 ratio = f"{result['cpu_us'] / baseline:.3f}"

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from conftest import Broker
-from driftloop.events.messages import Alert, Labeled, RetrainCommand, WindowReport
 from driftloop.kafka.embedded import free_port
-from driftloop.replay.published import read_events, read_published
-from driftloop.replay.verify import compare_alerts, compare_commands, compare_reports
+from driftloop.replay.published import read_published
 from driftloop.settings import Settings
 from support import world
+from support.cluster import Outcome, differences, outcome_of
 from support.own_settings import own_settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -25,16 +23,6 @@ DAYS, PER_DAY = 10, 400
 # Inputs and outcomes of every day, over all rows and two regions; and the empty day before the end of time.
 REPORTS = DAYS * 2 * 3 + 1
 KILLS = int(os.environ.get("DRIFTLOOP_TEST_KILLS", "2"))
-
-
-@dataclass
-class Told:
-    """What a run has published."""
-
-    reports: dict[str, WindowReport]
-    alerts: dict[str, Alert]
-    commands: dict[str, RetrainCommand]
-    labeled: dict[str, Labeled]
 
 
 def settings_of(broker: Broker, name: str, folder: Path) -> Settings:
@@ -50,17 +38,7 @@ def settings_of(broker: Broker, name: str, folder: Path) -> Settings:
     )
 
 
-def told(settings: Settings) -> Told:
-    published = read_published(settings)
-    labeled: dict[str, Labeled] = {}
-    for row in read_events(settings, settings.topics.labeled, Labeled):
-        known = labeled.get(row.prediction_id)
-        if known is None or (row.revision, row.labeled_at_ms) > (known.revision, known.labeled_at_ms):
-            labeled[row.prediction_id] = row
-    return Told(published.reports, published.alerts, published.commands, labeled)
-
-
-def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chance: random.Random) -> Told:
+def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chance: random.Random) -> Outcome:
     """Publish the history in pieces to a worker; with ``kill_after`` (share of the pieces) SIGKILL it there."""
     settings = settings_of(broker, name, folder)
     world.prepare(settings)
@@ -89,11 +67,11 @@ def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chanc
     finally:
         if worker.process.poll() is None:
             worker.kill()
-    return told(settings)
+    return outcome_of(settings)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     result = run(apache_kafka, f"calm{os.getpid()}", tmp_path_factory.mktemp("calm"), None, random.Random(0))
     assert len(result.reports) == REPORTS
     assert result.commands, "the workload has a drift that must lead to a command"
@@ -102,18 +80,10 @@ def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_a_killed_worker_ends_with_the_same_reports(
-    apache_kafka: Broker, undisturbed: Told, tmp_path: Path, seed: int
+    apache_kafka: Broker, undisturbed: Outcome, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
     kill_after = chance.uniform(0.3, 0.9)
     print(f"seed {seed}: killed after {kill_after:.0%} of the events")
     killed = run(apache_kafka, f"kill{seed}x{os.getpid()}", tmp_path, kill_after, chance)
-    differences = [
-        *compare_reports(undisturbed.reports.values(), killed.reports.values()),
-        *compare_alerts(undisturbed.alerts.values(), killed.alerts.values()),
-        *compare_commands(undisturbed.commands.values(), killed.commands.values()),
-    ]
-    assert not differences, "\n".join(difference.sentence() for difference in differences[:20])
-    missing = undisturbed.labeled.keys() ^ killed.labeled.keys()
-    assert not missing, f"labeled rows of one run alone: {sorted(missing)[:10]}"
-    assert undisturbed.labeled == killed.labeled
+    assert (found := differences(undisturbed, killed)) == [], "\n".join(found[:20])

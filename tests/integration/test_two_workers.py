@@ -11,9 +11,9 @@ import pytest
 from conftest import Broker
 from driftloop.kafka.embedded import free_port
 from driftloop.replay.published import read_published
-from driftloop.replay.verify import compare_alerts, compare_commands, compare_reports
-from integration.test_kill import DAYS, PER_DAY, REPORTS, run, settings_of, told
+from integration.test_kill import DAYS, PER_DAY, REPORTS, run, settings_of
 from support import world
+from support.cluster import differences, outcome_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -48,11 +48,4 @@ def test_a_worker_that_joins_and_one_that_leaves_change_nothing(apache_kafka: Br
         for process in (first, second, assessor):
             if process is not None and process.process.poll() is None:
                 process.kill()
-    moved = told(settings)
-    differences = [
-        *compare_reports(calm.reports.values(), moved.reports.values()),
-        *compare_alerts(calm.alerts.values(), moved.alerts.values()),
-        *compare_commands(calm.commands.values(), moved.commands.values()),
-    ]
-    assert not differences, "\n".join(difference.sentence() for difference in differences[:20])
-    assert calm.labeled == moved.labeled
+    assert (found := differences(calm, outcome_of(settings))) == [], "\n".join(found[:20])

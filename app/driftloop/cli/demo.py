@@ -13,7 +13,7 @@ __all__ = ["demo"]
 
 
 def demo(
-    quick: Annotated[bool, typer.Option("--quick", help="Six weeks instead of eleven months: under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Seven weeks, not eleven months: under a minute.")] = False,
     speed: Annotated[
         float | None,
         typer.Option(min=1.0, help="Event time runs so many times faster than the clock [default: no limit]."),

@@ -31,5 +31,11 @@ def concept_sentence(report: ConceptReport, rules: ConceptDetector, obstacle: st
             proof = f"not shown to be back below the bound of {report.bound:.4g}"
         return f"{name}: {now}: {proof}{began}"
     if rules.detector == "e_detector" and report.bound is not None:
-        return f"{name}: {now}: evidence of a rise above {report.bound:.4g}{began}"
+        # Its evidence is that of the newest rows; the mean since the start would only dilute it.
+        since = "lately" if report.changed_at_ms is None else f"since about {format_time(report.changed_at_ms)}"
+        evidence = (
+            "" if report.statistic is None else f" (e-value {report.statistic:.3g}, {report.threshold:.3g} is enough)"
+        )
+        expected = "" if report.reference is None else f", reference {report.reference:.4g}"
+        return f"{name}: the {what} has been above {report.bound:.4g} {since}{evidence}{expected}"
     return f"{name}: {now}: it rose{began}"

@@ -40,7 +40,7 @@ __all__ = ["SPECS", "DemoError", "DemoOptions", "run_demo"]
 
 SPECS = Path(__file__).parent / "models"
 _TRAINED_FROM_MS, _STREAM_FROM_MS = parse_time("2013-01-01"), parse_time("2013-02-01")
-_YEAR_TO_MS, _QUICK_TO_MS = parse_time("2014-01-01"), parse_time("2013-03-12")
+_YEAR_TO_MS, _QUICK_TO_MS = parse_time("2014-01-01"), parse_time("2013-03-24")
 _MARK = ".driftloop-demo"
 _METRICS_PORT = 9464
 _COMMAND_LINE = ["-c", "from driftloop.cli.main import main; main()"]
