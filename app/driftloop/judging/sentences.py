@@ -23,7 +23,8 @@ def input_sentence(features: list[FeatureReport], rows: int, spec: ModelSpec) ->
     decision: Decision = "drift" if share >= spec.drift.share_of_features else "ok"
     names = ", ".join(feature.feature for feature in drifted[:4]) + (", ..." if len(drifted) > 4 else "")
     verb = "drifts" if len(drifted) == 1 else "drift"
-    usual = "".join(f", as in {reference_text(reference)}" for reference in _alike(drifted, spec))
+    alike = " and in ".join(reference_text(reference) for reference in _alike(drifted, spec))
+    usual = f", as in {alike}" if alike else ""
     return decision, f"{len(drifted)} of {len(judged)} features {verb}{usual}: {names}. {drifted[0].sentence}."
 
 
