@@ -146,7 +146,8 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise ReferenceFileError(f"cannot read {path}: {error}") from None
+        said = getattr(error, "strerror", None) or error
+        raise ReferenceFileError(f"cannot read {path}: {said}") from None
     if frame.empty:
         raise ReferenceFileError(f"{path} has no rows")
     return frame

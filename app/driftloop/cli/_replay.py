@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from driftloop.cli._tables import open_console, print_alerts, print_commands, report_table
+from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
 from driftloop.events.messages import Alert, RetrainCommand, WindowReport
 from driftloop.events.time import NEVER_MS, format_time, parse_time
 from driftloop.judging.alerts import window_kind_of
@@ -50,17 +51,17 @@ def run_replay(settings: Settings, request: ReplayRequest) -> int:
     try:
         from_ms = NEVER_MS if request.start is None else parse_time(request.start)
         until_ms = None if request.end is None else parse_time(request.end)
+        if request.verify and request.spec is not None:
+            raise ValueError("--verify compares with the live run, which used the live specs: leave out --spec")
         live = load_specs(settings.specs)
         specs = _specs(live, request)
         history = _replay(settings, specs, until_ms, notes)
         chosen = _Chosen(history, from_ms, 2**62 if until_ms is None else until_ms, request)
         if request.verify:
-            if request.spec is not None:
-                raise ValueError("--verify compares with the live run, which used the live specs: leave out --spec")
             return _verify(read_published(settings), chosen, notes)
         published = read_published(settings) if request.spec is not None else None
     except (SpecError, ValueError, LookupError, LogReadError, RegistryError) as error:
-        notes.print(f"[red]driftloop replay:[/] {error}", highlight=False)
+        notes.print(f"[red]driftloop replay:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
     if request.as_json:
         for report in chosen.reports:
@@ -100,9 +101,8 @@ def _replay(settings: Settings, specs: dict[str, ModelSpec], until_ms: int | Non
 
         def on_step(step: ReplayStep) -> None:
             read[step.progress.source_partition] = step.progress.predictions_offset + step.progress.labels_offset
-            progress.update(
-                bar, completed=sum(read.values()), description=f"replaying {format_time(step.time_ms)[:10]}"
-            )
+            day = "" if step.time_ms <= NEVER_MS else f" {format_time(step.time_ms)[:10]}"
+            progress.update(bar, completed=sum(read.values()), description=f"replaying{day}")
 
         try:
             return replay_history(settings, specs, catalog, until_ms=until_ms, on_step=on_step)
@@ -149,14 +149,14 @@ def _show(chosen: _Chosen, published: Published | None) -> None:
     console = open_console()
     counts = chosen.history.counts
     if published is None:
-        console.print(report_table(chosen.reports, "Window reports"))
+        print_reports(console, chosen.reports, "Window reports")
     changes = [alert for alert in chosen.alerts if alert.state != "firing"]
     print_alerts(console, changes, "Alerts opened and resolved" if published is None else "What would have alerted")
     print_commands(console, chosen.commands, "Retrain commands")
     summary = (
         f"{counts.predictions:,} predictions, {counts.labels:,} labels, {counts.joined:,} joined, "
-        f"{counts.dead_letters:,} dead letters; {len(chosen.reports):,} window reports, "
-        f"{_opened(chosen.alerts):,} alerts opened, {len(chosen.commands):,} retrain commands"
+        f"{counted(counts.dead_letters, 'dead letter')}; {counted(len(chosen.reports), 'window report')}, "
+        f"{counted(_opened(chosen.alerts), 'alert')} opened, {counted(len(chosen.commands), 'retrain command')}"
     )
     if counts.other_models:
         summary += f"; {counts.other_models:,} records of models without a spec here left out"
@@ -165,7 +165,8 @@ def _show(chosen: _Chosen, published: Published | None) -> None:
         alerts = [alert for alert in published.alerts.values() if chosen.wants_alert(alert)]
         commands = [command for command in published.commands.values() if chosen.wants_command(command)]
         console.print(
-            f"The live run opened {_opened(alerts):,} alerts and gave {len(commands):,} retrain commands.",
+            f"The live run opened {counted(_opened(alerts), 'alert')} and gave "
+            f"{counted(len(commands), 'retrain command')}.",
             highlight=False,
         )
 
@@ -197,8 +198,9 @@ def _verify(published: Published, chosen: _Chosen, notes: Console) -> int:
         notes.print(f"and {len(differences) - _SHOWN_DIFFERENCES:,} more differences", highlight=False)
     pending = len(chosen.reports) - len(replayed)
     open_console().print(
-        f"{len(live_reports):,} window reports, {len(live_alerts):,} alert events and {len(live_commands):,} retrain "
-        f"commands compared field by field: {len(differences):,} differences."
-        + (f" {pending:,} windows are not reported live yet." if pending else "")
+        f"{counted(len(live_reports), 'window report')}, {counted(len(live_alerts), 'alert event')} and "
+        f"{counted(len(live_commands), 'retrain command')} compared field by field: "
+        f"{counted(len(differences), 'difference')}."
+        + (f" Not yet reported live: {counted(pending, 'window')}." if pending else "")
     )
     return 1 if differences else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -12,10 +13,13 @@ from driftloop.cli.alerts import alert_line
 from driftloop.events.messages import Alert, RetrainCommand, WindowReport
 from driftloop.events.time import format_time
 
-__all__ = ["open_console", "print_alerts", "print_commands", "report_table"]
+__all__ = ["NARROW", "counted", "open_console", "print_alerts", "print_commands", "print_facts", "print_reports"]
 
 _COLOURS = {"drift": "red", "ok": "green", "insufficient": "yellow"}
 _PIPED_WIDTH = 160
+#: Terminals of less columns get a line of facts and the sentence below it in place of a table.
+NARROW = 110
+_KINDS = ("input", "outcome")
 
 
 def open_console() -> Console:
@@ -24,8 +28,49 @@ def open_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
 
 
-def report_table(reports: Iterable[WindowReport], title: str) -> Table:
-    """A line for each window report."""
+def counted(number: int, noun: str) -> str:
+    """``1 alert``, ``2,000 alerts``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def print_facts(console: Console, facts: Text, sentence: str) -> None:
+    """A line of facts and what they say below it, indented."""
+    console.print(facts)
+    if sentence:
+        console.print(Padding(Text(sentence), (0, 0, 0, 4)))
+
+
+def print_reports(console: Console, reports: Iterable[WindowReport], title: str) -> None:
+    """Window reports by time and model: a table where there is room for it."""
+    ordered = sorted(reports, key=_place)
+    if not ordered:
+        console.print(f"{title}: none")
+    elif console.width >= NARROW:
+        console.print(_report_table(ordered, title))
+    else:
+        console.print(title, style="italic")
+        for report in ordered:
+            labels = f", {report.labeled_rows:,} labeled" if report.kind == "outcome" else ""
+            facts = f"{report.rows:,} rows{labels}"
+            window, model = format_time(report.window_start_ms), f"{report.model_id} {report.model_version}"
+            verdict = (report.decision, _COLOURS.get(report.decision, ""))
+            print_facts(
+                console,
+                Text("  ").join([Text(window), Text(model), Text(_kind(report)), Text(facts), Text.assemble(verdict)]),
+                _headline(report),
+            )
+
+
+def _place(report: WindowReport) -> tuple[int, str, str, int, str, str]:
+    kind = _KINDS.index(report.kind) if report.kind in _KINDS else len(_KINDS)
+    return (report.window_start_ms, report.model_id, report.model_version, kind, report.sliding, report.segment)
+
+
+def _kind(report: WindowReport) -> str:
+    return " ".join(filter(None, (report.kind, report.sliding, report.segment)))
+
+
+def _report_table(reports: Iterable[WindowReport], title: str) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name in ("window", "model", "kind"):
         table.add_column(name, overflow="fold")
@@ -38,7 +83,7 @@ def report_table(reports: Iterable[WindowReport], title: str) -> Table:
         table.add_row(
             format_time(report.window_start_ms),
             f"{report.model_id} {report.model_version}",
-            " ".join(filter(None, (report.kind, report.sliding, report.segment))),
+            _kind(report),
             f"{report.rows:,}",
             f"{report.labeled_rows:,}" if report.kind == "outcome" else "",
             Text(report.decision, style=colour),
@@ -52,6 +97,8 @@ def _headline(report: WindowReport) -> str:
         return report.sentence
     values = [f"{metric.metric} {metric.value:.3f}" for metric in report.metrics if metric.value is not None]
     shown = ", ".join(values[:4])
+    if report.status != "provisional" and report.decision != "ok":
+        shown = f"{report.sentence} {shown}".strip()
     changed = [said.detector for said in report.concept if said.state == "drift"]
     if changed:
         shown += f"; concept drift: {', '.join(changed)}"

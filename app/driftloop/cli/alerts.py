@@ -63,8 +63,9 @@ def alert_line(alert: Alert) -> Text:
     """One alert in one line: window, state, model and version, what, and the sentence."""
     where = alert.subject + (f" [{alert.segment}]" if alert.segment else "")
     where += f" over {alert.sliding}" if alert.sliding else ""
+    message = alert.message.removeprefix(f"{alert.subject}: ")
     return Text.assemble(
         f"{format_time(alert.window_start_ms)}  ",
         (f"{alert.state:<8}", _STYLES[alert.state]),
-        f"  {alert.severity:<8}  {alert.model_id} {alert.model_version}  {alert.kind}  {where}: {alert.message}",
+        f"  {alert.severity:<8}  {alert.model_id} {alert.model_version}  {alert.kind}  {where}: {message}",
     )

@@ -23,9 +23,10 @@ def fleet(
     import msgspec
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
     from sqlalchemy.exc import SQLAlchemyError
 
-    from driftloop.cli._tables import open_console
+    from driftloop.cli._tables import NARROW, counted, open_console, print_facts
     from driftloop.drift.fleet import fleet_findings
     from driftloop.events.time import format_time
     from driftloop.registry import RegistryError, open_engine
@@ -48,11 +49,20 @@ def fleet(
         for finding in shown:
             sys.stdout.write(msgspec.json.encode(finding).decode() + "\n")
         return
+    console = open_console()
     table = Table(
         "model", "subject", "window up to", "e-value", "FDR", "stands", "what it says", box=None, pad_edge=False
     )
     for finding in shown:
         stands = finding.found and finding.false_discovery_rate <= alpha
+        if console.width < NARROW:
+            verdict = Text("stands", style="red") if stands else Text("does not stand")
+            facts = (
+                f"{finding.model_id} {finding.model_version}  {finding.subject}  "
+                f"{format_time(finding.window_end_ms)}  FDR {finding.false_discovery_rate:.3g}  "
+            )
+            print_facts(console, Text(facts).append_text(verdict), finding.sentence)
+            continue
         table.add_row(
             escape(f"{finding.model_id} {finding.model_version}"),
             escape(finding.subject),
@@ -62,14 +72,13 @@ def fleet(
             "[red]yes[/]" if stands else "no",
             escape(finding.sentence),
         )
-    console = open_console()
-    if shown:
+    if shown and console.width >= NARROW:
         console.print(table)
     found = [finding for finding in findings if finding.found]
     standing = sum(finding.false_discovery_rate <= alpha for finding in found)
     models = len({report.model_id for report in reports})
     console.print(
-        f"{models} models, {len(findings)} hypotheses, {len(found)} findings in their reports; {standing} stand at a "
-        f"false discovery rate of {alpha:g}.",
+        f"{counted(models, 'model')}, {len(findings)} hypotheses, {counted(len(found), 'finding')} in their reports; "
+        f"{standing} stand at a false discovery rate of {alpha:g}.",
         highlight=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import Annotated
 
@@ -64,9 +65,13 @@ def _resolve(target: str) -> object:
     return getattr(importlib.import_module(f"driftloop.cli.{module}"), attribute)
 
 
+def _asked() -> str | None:
+    return next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
+
+
 def _register() -> None:
     """Only the command that was asked for is imported, or all of them for the help page."""
-    asked = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
+    asked = _asked()
     wanted = {asked} if asked in _COMMANDS or asked in _GROUPS else _COMMANDS.keys() | _GROUPS.keys()
     for name, target in _COMMANDS.items():
         if name in wanted:
@@ -84,4 +89,19 @@ def main() -> None:
         if error.name is None or error.name.startswith("driftloop"):
             raise
         sys.exit(f"driftloop: {error.name} is not installed; install driftloop[service] for the command line")
+    if _asked() not in ("worker", "trainer"):
+        _quieten_kafka()
     app()
+
+
+def _quieten_kafka() -> None:
+    """While a broker is away its client says the same many times a second: each of its sentences is shown once."""
+    said: set[str] = set()
+
+    def first(record: logging.LogRecord) -> bool:
+        text = record.getMessage().split(" (after ")[0]
+        new = text not in said
+        said.add(text)
+        return new
+
+    logging.getLogger("driftloop.kafka.client").addFilter(first)

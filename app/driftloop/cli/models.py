@@ -39,6 +39,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the hi
 By = Annotated[str, typer.Option("--by", help="Who decides: the name that the history keeps.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
 
+#: So many of the newest versions are compared metric by metric.
+_METRICS_OF_VERSIONS = 5
+
 #: How long a command waits for a broker before it leaves publishing to the worker.
 _BROKER_TIMEOUT_S = 2.0
 
@@ -77,14 +80,20 @@ def show(model: str, as_json: AsJson = False) -> None:
     console = Console()
     found = content["model"]
     console.print(f"{escape(model)}: {found.task}, champion {found.champion or 'none yet'}", highlight=False)
-    table = Table("version", "status", "alias", "trained on", "registered", "metrics", box=None, pad_edge=False)
+    table = Table("version", "status", "alias", "trained on", "registered", box=None, pad_edge=False)
     for row in content["versions"]:
         table.add_row(*map(escape, _version_cells(row)))
     console.print(table)
+    if any(row.metrics for row in content["versions"]):
+        console.print()
+        console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
+    console.print()
     for row in content["versions"]:
         for gate in row.gates:
             verdict = "passed" if gate.passed else "failed"
             console.print(f"{row.version} {gate.gate} {verdict}: {gate.sentence}", markup=False, highlight=False)
+    if any(row.gates for row in content["versions"]):
+        console.print()
     for change in content["history"]:
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
         text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
@@ -94,9 +103,22 @@ def show(model: str, as_json: AsJson = False) -> None:
 def _version_cells(row: VersionRow) -> list[str]:
     span = "-"
     if row.trained_from_ms is not None and row.trained_to_ms is not None:
-        span = f"{format_time(row.trained_from_ms)} to {format_time(row.trained_to_ms)}"
-    metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(row.metrics.items()))
-    return [row.version, row.status, ", ".join(row.aliases), span, format_time(row.event_time_ms), metrics]
+        span = f"{_minute(row.trained_from_ms)} to {_minute(row.trained_to_ms)}"
+    return [row.version, row.status, ", ".join(row.aliases), span, _minute(row.event_time_ms)]
+
+
+def _minute(time_ms: int) -> str:
+    return format_time(time_ms - time_ms % 60_000).replace(":00Z", "Z")
+
+
+def _metrics_table(versions: list[VersionRow]) -> Table:
+    """A line for each metric that any of the versions was registered with, a column for each version."""
+    table = Table("metric", box=None, pad_edge=False)
+    for row in versions:
+        table.add_column(escape(row.version), justify="right")
+    for name in sorted({name for row in versions for name in row.metrics}):
+        table.add_row(name, *(f"{row.metrics[name]:.4g}" if name in row.metrics else "" for row in versions))
+    return table
 
 
 @app.command()

@@ -22,12 +22,14 @@ def reports(
     open_windows: Annotated[bool, typer.Option("--open", help="windows that are not final yet instead")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
-    """Show final window reports as published, in the form of `driftloop replay`; with --open the provisional reports of
-    open windows, from the database, with label coverage and maturity."""
+    """Show the final window reports as published, or with --open those of windows that are not final yet.
+
+    The latter come from the database, with the share of labels that is there (coverage) and will come (maturity).
+    """
     import msgspec
     from sqlalchemy.exc import SQLAlchemyError
 
-    from driftloop.cli._tables import open_console, report_table
+    from driftloop.cli._tables import open_console, print_reports
     from driftloop.events.time import NEVER_MS, parse_time
     from driftloop.kafka.log_reader import LogReadError
     from driftloop.replay.published import read_published
@@ -53,7 +55,7 @@ def reports(
             sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
         title = "Open windows" if open_windows else "Window reports"
-        open_console().print(report_table(chosen, title))
+        print_reports(open_console(), chosen, title)
 
 
 def _provisional(settings: Settings, model: str | None) -> list[WindowReport]:

@@ -12,6 +12,8 @@ __all__ = ["input_sentence", "outcome_sentence", "quality_sentence"]
 def input_sentence(features: list[FeatureReport], rows: int, spec: ModelSpec) -> tuple[Decision, str]:
     """The window's own decision (share of drifting features against the spec's bound) and its sentence."""
     judged = [feature for feature in features if feature.decision in ("ok", "drift")]
+    if not judged and rows >= spec.minimum_rows and features:
+        return "insufficient", f"None of {len(features)} features can be judged: {features[0].sentence}."
     if not judged:
         return "insufficient", f"{rows} rows are too few to judge (at least {spec.minimum_rows} are needed)."
     drifted = [feature for feature in judged if feature.decision == "drift"]
@@ -21,8 +23,9 @@ def input_sentence(features: list[FeatureReport], rows: int, spec: ModelSpec) ->
     decision: Decision = "drift" if share >= spec.drift.share_of_features else "ok"
     names = ", ".join(feature.feature for feature in drifted[:4]) + (", ..." if len(drifted) > 4 else "")
     verb = "drifts" if len(drifted) == 1 else "drift"
-    usual = "".join(f", as in {reference_text(reference)}" for reference in _alike(drifted, spec))
-    return decision, f"{len(drifted)} of {len(judged)} features {verb}{usual}: {names}. {drifted[0].sentence}"
+    alike = " and in ".join(reference_text(reference) for reference in _alike(drifted, spec))
+    usual = f", as in {alike}" if alike else ""
+    return decision, f"{len(drifted)} of {len(judged)} features {verb}{usual}: {names}. {drifted[0].sentence}."
 
 
 def _alike(drifted: list[FeatureReport], spec: ModelSpec) -> list[DriftReference]:
@@ -44,9 +47,9 @@ def outcome_sentence(metrics: list[MetricReport], rows: int, labeled: int) -> tu
     dropped = [metric for metric in judged if metric.decision == "drift"]
     coverage = f"{labeled} of {rows} predictions have their label."
     if dropped:
-        return "drift", f"{dropped[0].sentence} {coverage}"
+        return "drift", f"{dropped[0].sentence}. {coverage}"
     if judged and all(metric.decision == "insufficient" for metric in judged):
-        return "insufficient", f"Not enough labeled rows for a rule to decide. {coverage}"
+        return "insufficient", f"No rule can decide: {judged[0].sentence}. {coverage}"
     return "ok", coverage
 
 

@@ -8,9 +8,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from driftloop.drift.sentences import feature_text, percent_text
 from driftloop.events.messages import (
     ConceptReport,
     FeatureReport,
+    MethodResult,
     MetricReport,
     MultivariateReport,
     WindowReport,
@@ -200,5 +202,18 @@ def _of_rates(feature: FeatureReport, segment: str) -> Iterable[Signal]:
                 statistic=result.statistic,
                 threshold=result.threshold,
                 method=result.method,
-                message=feature.sentence,
+                message=_rate_text(feature, result),
             )
+
+
+def _rate_text(feature: FeatureReport, result: MethodResult) -> str:
+    """What this rate alone says, where the feature's sentence speaks of more."""
+    if result.severity is not None and all(other.severity is None for other in feature.results if other is not result):
+        return feature.sentence
+    name = feature_text(feature.feature)
+    if result.method == "missing":
+        rate = feature.missing / max(feature.rows + feature.missing, 1)
+        reference = max(0.0, rate - (result.statistic or 0.0))
+        return f"{name} is missing in {percent_text(rate)} of the rows, {percent_text(reference)} in the reference"
+    share = percent_text(feature.unseen / max(feature.rows, 1))
+    return f"{share} of the rows of {name} have a category that the reference has not"

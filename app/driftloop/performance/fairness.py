@@ -21,7 +21,7 @@ from typing import Final
 from driftloop.events.messages import Decision, MetricReport
 from driftloop.performance.intervals import Estimate, difference_interval, ratio_interval, wilson_interval
 from driftloop.performance.outcomes import OutcomeStats
-from driftloop.profiles.segments import MISSING_SEGMENT, OTHER_SEGMENT
+from driftloop.profiles.segments import MISSING_SEGMENT, OTHER_SEGMENT, is_pair_key, segment_names
 from driftloop.spec.model import FairnessSpec, ModelSpec
 
 __all__ = ["judge_fairness"]
@@ -84,20 +84,22 @@ def judge_fairness(segments: Mapping[str, OutcomeStats], spec: ModelSpec) -> lis
     """
     reports: list[MetricReport] = []
     for fairness in spec.performance.fairness:
-        groups = _groups(segments, fairness.column, spec.minimum_rows)
+        groups = _groups(segments, fairness.column, spec)
         reports += [_report(metric, fairness, groups, spec.minimum_rows) for metric in fairness.metrics]
     return reports
 
 
-def _groups(segments: Mapping[str, OutcomeStats], column: str, minimum_rows: int) -> list[_Group]:
+def _groups(segments: Mapping[str, OutcomeStats], column: str, spec: ModelSpec) -> list[_Group]:
     found = []
     for key in sorted(segments):
+        if any(is_pair_key(key, segment_names(declared)) for declared in spec.segments):
+            continue
         name, _, value = key.partition("=")
         matrix = segments[key].confusion
         if name != column or value in (OTHER_SEGMENT, MISSING_SEGMENT) or matrix is None:
             continue
         group = _Group(value, *matrix[0], *matrix[1])
-        if group.rows >= minimum_rows:
+        if group.rows >= spec.minimum_rows:
             found.append(group)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_SEGMENT_VALUES",
     "MISSING_SEGMENT",
     "OTHER_SEGMENT",
+    "is_pair_key",
     "segment_key",
     "segment_names",
     "segment_rows",
@@ -40,6 +42,20 @@ def segment_key(names: Sequence[str], values: Sequence[str | None], known: Conta
     if key in known or (len(names) == 1 and values[0] is None):
         return key
     return f"{'&'.join(names)}={OTHER_SEGMENT}"
+
+
+def is_pair_key(key: str, names: Sequence[str]) -> bool:
+    """Whether the key is of a segment of this pair of columns, and not of one value of its first column.
+
+    >>> is_pair_key("origin=JFK&carrier=AA", ["origin", "carrier"])
+    True
+    >>> is_pair_key("origin=R&D", ["origin", "carrier"]), is_pair_key("origin=JFK", ["origin"])
+    (False, False)
+    """
+    if len(names) != 2:
+        return False
+    parts = re.split(r"(?<!\\)(?:\\\\)*&", key)
+    return len(parts) == 2 and all(part.startswith(f"{name}=") for part, name in zip(parts, names, strict=True))
 
 
 def segment_rows(

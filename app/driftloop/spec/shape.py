@@ -39,6 +39,10 @@ def find_problems(kind: Any, value: Any, path: KeyPath = ()) -> Found:
         structs = [item for item in get_args(kind) if isinstance(item, type) and issubclass(item, Struct)]
         if len(structs) == 1:
             return _struct(structs[0], value, path)
+    if origin in (Union, UnionType) and isinstance(value, list):
+        lists = [item for item in get_args(kind) if get_origin(item) is list]
+        if len(lists) == 1:
+            return find_problems(lists[0], value, path)
     return _leaf(kind, value, path)
 
 

@@ -213,6 +213,23 @@ def test_signals_of_an_input_window_tell_drift_from_missing_values() -> None:
     )
 
 
+def test_the_alert_of_a_rate_speaks_of_that_rate() -> None:
+    def messages(given: FeatureReport) -> dict[str, str]:
+        signals = signals_from_report(report("input", features=[given]))
+        return {found.subject: found.message for found in signals if found.method in ("missing", "unseen")}
+
+    both = feature(
+        "drift", 1e-9, ("wasserstein", 0.4, True, 1e-9), ("missing", 0.3, True, 1e-9), ("unseen", 0.2, True, 1e-9)
+    )
+    both = msgspec.structs.replace(both, rows=60, missing=40, unseen=12)
+    assert messages(both) == {
+        "temp/missing": "temp is missing in 40 % of the rows, 10 % in the reference",
+        "temp/unseen": "20 % of the rows of temp have a category that the reference has not",
+    }
+    alone = feature("drift", 0.2, ("wasserstein", 0.1, False, 0.2), ("missing", 0.5, True, 1e-9))
+    assert messages(alone) == {"temp/missing": "sentence"}
+
+
 def test_signals_decide_nothing_themselves() -> None:
     """A result that the report does not call decisive is no reason for an alert, however small its p-value."""
     drifting = feature("drift", 0.02, ("wasserstein", 0.4, True, 0.02))

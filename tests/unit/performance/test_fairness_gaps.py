@@ -69,6 +69,21 @@ def test_a_gap_must_be_wide_and_significant(metric: str, bound: float, decision:
     assert (report.decision, report.threshold) == (decision, bound)
 
 
+def test_segments_of_pairs_are_no_groups() -> None:
+    spec = ModelSpec(
+        model="m",
+        task="binary",
+        features={"sex": FeatureSpec(kind="categorical"), "shop": FeatureSpec(kind="categorical")},
+        segments=["sex", ["sex", "shop"]],
+        minimum_rows=50,
+        performance=PerformanceRules(fairness=[FairnessSpec(column="sex")]),
+    )
+    pairs = {"sex=f&shop=a": group(0, 60, 0, 0), "sex=m&shop=R\\&D": group(60, 0, 0, 0)}
+    assert judge_fairness(TWO | pairs, spec) == judge_fairness(TWO, spec)
+    unlike = {"sex=a&b": group(0, 60, 0, 0)}
+    assert judge_fairness(TWO | unlike, spec) != judge_fairness(TWO, spec)
+
+
 def test_a_gap_of_few_rows_is_not_significant() -> None:
     few = {"sex=f": group(20, 10, 10, 20), "sex=m": group(24, 6, 14, 16)}
     report = judged(few, bounds={PARITY: 0.1})[PARITY]

@@ -110,6 +110,7 @@ def test_anchors_may_be_reused() -> None:
         ("drift: {missing: 2}", "drift.missing: expected a number, at least 0, at most 1, got 2"),
         ("drift: {significance: 0}", "drift.significance: expected a number between 0 and 1, got 0"),
         ("drift: 3", "drift: expected a mapping of keys to values, got 3"),
+        ("segments: [[a, 3]]", "segments[0][1]: expected a text, got 3"),
         ("drift: {numeric: ks}", "drift.numeric: expected a list (a mapping with method, threshold, critical each), got 'ks'"),
         ("windw: 1d", "windw: unknown key 'windw', did you mean 'window'?"),
         ("policy: {triggers: [{on: drift, consecutve: 2}]}", "policy.triggers[0].consecutve: unknown key 'consecutve', did you mean 'consecutive'?"),
