@@ -86,6 +86,8 @@ class Assessor:
         ] = {}  # offsets of the partials in a provisional report
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
+        #: Why statistics of a model were left out: made with other settings of its spec, or damaged.
+        self.left_out: dict[str, str] = {}
         for known in _decode_progress(progress) if progress else []:
             self._assembly.add_progress(known)
 
@@ -265,7 +267,11 @@ class Assessor:
         if late:
             restated.late_rows = _rows(self._merge(key, part, late))
         if earlier is not None:
-            _merge_into(restated.stats, self._decode(key, part, earlier[1]))
+            try:
+                _merge_into(restated.stats, self._decode(key, part, earlier[1]))
+            except ValueError as error:
+                self.left_out[key.model_id] = str(error)
+                return None  # what was reported by another spec stays as it is
             restated.sources = sorted([*earlier[0].sources, *restated.sources])
         return restated
 
@@ -294,15 +300,25 @@ class Assessor:
         profile = self._lookups.profile(key.model_id, version).for_segment(segment)
         ranges: list[SourceRange] = []
         total: InputStats | OutcomeStats | None = None
+        left_out = 0
         for held in sorted(partials, key=lambda held: held.partial.source):
-            stats = self._decode(key, part, bytes(held.partial.stats))
+            try:
+                stats = self._decode(key, part, bytes(held.partial.stats))
+            except ValueError as error:
+                # The spec has changed while the window was open: what was counted by the old one does not add up.
+                self.left_out[key.model_id] = str(error)
+                left_out += 1
+                continue
             ranges.append(held.partial.source)
             if total is None:
                 total = stats
             else:
                 _merge_into(total, stats)
-        assert total is not None, "a part has at least one partial"
-        return MergedPart(version, segment, total, ranges, profile)
+        if total is None:
+            whole = self._lookups.profile(key.model_id, version)
+            spec = self._specs[key.model_id]
+            total = InputStats(profile) if key.kind == "input" else new_outcomes(spec, whole, segment)
+        return MergedPart(version, segment, total, ranges, profile, left_out=left_out)
 
     def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
         profile = self._lookups.profile(key.model_id, part[0])

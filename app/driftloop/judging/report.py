@@ -42,7 +42,8 @@ __all__ = ["Beside", "MergedPart", "report_of"]
 
 @dataclass
 class MergedPart:
-    """One version and segment of a window, merged over all source partitions."""
+    """One version and segment of a window, merged over all source partitions. ``left_out`` of them could not be: their
+    statistics were made with other settings."""
 
     version: str
     segment: str
@@ -50,6 +51,7 @@ class MergedPart:
     sources: list[SourceRange]
     profile: ReferenceProfile
     late_rows: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,11 @@ def report_of(
         report = _of_inputs(frame, key, part, part.stats, spec, beside)
     else:
         report = _of_outcomes(frame, key, part, part.stats, spec, beside)
+    if part.left_out:
+        text = (
+            f"{report.sentence} Of {part.left_out} source partitions the statistics are left out: the spec has changed."
+        )
+        report = msgspec.structs.replace(report, sentence=text)
     stats = part.stats.encode()
     digest = hashlib.sha256(msgspec.json.encode(report) + stats).hexdigest()
     return msgspec.structs.replace(report, content_digest=digest, status=status), stats

@@ -197,6 +197,10 @@ class AssessorService:
             log.warning(
                 "statistics of a model without a spec are ignored", model=model_id, specs=str(self._settings.specs)
             )
+        for model_id, reason in assessor.left_out.items():
+            if (warned := f"{model_id}: {reason}") not in self._warned:
+                self._warned.add(warned)
+                log.warning("statistics are left out of windows", model=model_id, reason=reason)
 
 
 def _progress_key(partition: int) -> str:

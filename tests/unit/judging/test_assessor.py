@@ -5,10 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from driftloop.events.messages import RetrainCommand, SourceProgress, WindowReport
+from driftloop.events.batch import RecordBatch
+from driftloop.events.messages import PartialMessage, RetrainCommand, SourceProgress, WindowReport
+from driftloop.monitoring.intake import Limits
+from driftloop.monitoring.source import SourceMonitor
 from driftloop.spec import parse_spec, spec_digest
 from support import world
-from support.core_world import Stored, logs_of, run
+from support.core_world import SPEC, Catalog, Stored, logs_of, run
 
 #: The same world with everything that looks back at earlier windows.
 LOOKING_BACK = parse_spec(
@@ -149,3 +152,39 @@ def test_nothing_is_final_before_every_source_has_spoken() -> None:
     idle = msgspec.structs.replace(progress, source_partition=1, predictions_max_ms=0, predictions_idle=True)
     assessor.take([(1, idle)])
     assert assessor.maxima_ms == (world.START + 100 * world.DAY, world.START + 100 * world.DAY)
+
+
+def test_a_spec_that_changes_while_windows_are_open_ends_nothing(events: list[world.Event]) -> None:
+    """Statistics counted by another decision threshold don't add up with new ones: they are left out, and said."""
+    partitions = 2
+    logs = logs_of(events, partitions)
+    changed = parse_spec(
+        world.SPEC.replace("performance:\n", "performance:\n  decision_threshold: 0.6\n", 1),
+    )
+    messages: list[PartialMessage] = []
+    for at in range(partitions):
+        monitor = SourceMonitor(
+            at,
+            Catalog(SPEC if at == 0 else changed),
+            Limits(),
+            predictions_topic="predictions",
+            labels_topic="labels",
+        )
+        for topic, take in (("predictions", monitor.take_predictions), ("labels", monitor.take_labels)):
+            values = logs[topic, at]
+            record_time = world.START + 1000 * world.DAY
+            take(RecordBatch(topic, at, range(len(values)), [record_time] * len(values), [b""] * len(values), values))
+        messages += [*monitor.take_partials(), monitor.progress()]
+    stored = Stored(spec=changed)
+    assessor = stored.assessor(partitions)
+    assessor.take(enumerate(messages))
+    stored.commit(assessor)
+    outcomes = [report for report, _ in stored.judged.reports if report.kind == "outcome"]
+    assert len(outcomes) == 12 * 3
+    for report in outcomes:
+        assert [source.partition for source in report.sources] == [1]
+        assert report.rows > 0
+        assert report.sentence.endswith("the statistics are left out: the spec has changed.")
+    assert "settings" in assessor.left_out["credit"]
+    inputs = [report for report, _ in stored.judged.reports if report.kind == "input" and report.rows]
+    assert all(len(report.sources) == 2 for report in inputs), "inputs do not hang on the threshold"
