@@ -81,9 +81,8 @@ class Assessor:
         self._lookups = lookups
         self._earlier = EarlierWindows(lookups.report, self._decode)
         self._states: dict[str, ModelState] = {}
-        self._shown: dict[
-            tuple[WindowKey, str], tuple[int, ...]
-        ] = {}  # offsets of the partials in a provisional report
+        #: Offsets of the partials in each provisional report.
+        self._shown: dict[tuple[WindowKey, str], tuple[int, ...]] = {}
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
         #: Why statistics of a model were left out: made with other settings of its spec, or damaged.
@@ -230,9 +229,7 @@ class Assessor:
         state = self._state(key.model_id)
         version = state.quality.version
         profile = self._lookups.profile(key.model_id, version)
-        # With the estimator, so that late rows that restate it bring their estimates.
-        stats = InputStats(profile, estimator_of(self._specs[key.model_id], profile))
-        nothing = MergedPart(version, "", stats, [], profile)
+        nothing = MergedPart(version, "", self._nothing(key, (version, "")), [], profile)
         judged.add(judge_window(key, [nothing], state, self._specs[key.model_id], self._digests[key.model_id]))
 
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
@@ -267,11 +264,10 @@ class Assessor:
         if late:
             restated.late_rows = _rows(self._merge(key, part, late))
         if earlier is not None:
-            try:
-                _merge_into(restated.stats, self._decode(key, part, earlier[1]))
-            except ValueError as error:
-                self.left_out[key.model_id] = str(error)
+            reported_stats = self._readable(key, part, earlier[1])
+            if reported_stats is None:
                 return None  # what was reported by another spec stays as it is
+            _merge_into(restated.stats, reported_stats)
             restated.sources = sorted([*earlier[0].sources, *restated.sources])
         return restated
 
@@ -291,7 +287,9 @@ class Assessor:
                 reported = self._reported(key, part, judged)
                 if reported is None:
                     continue
-                stats = self._decode(key, part, reported[1])
+                stats = self._readable(key, part, reported[1])
+                if stats is None:
+                    continue
                 merged = MergedPart(version, segment, stats, reported[0].sources, profile.for_segment(segment))
             yield merged
 
@@ -302,11 +300,8 @@ class Assessor:
         total: InputStats | OutcomeStats | None = None
         left_out = 0
         for held in sorted(partials, key=lambda held: held.partial.source):
-            try:
-                stats = self._decode(key, part, bytes(held.partial.stats))
-            except ValueError as error:
-                # The spec has changed while the window was open: what was counted by the old one does not add up.
-                self.left_out[key.model_id] = str(error)
+            stats = self._readable(key, part, bytes(held.partial.stats))
+            if stats is None:
                 left_out += 1
                 continue
             ranges.append(held.partial.source)
@@ -315,10 +310,24 @@ class Assessor:
             else:
                 _merge_into(total, stats)
         if total is None:
-            whole = self._lookups.profile(key.model_id, version)
-            spec = self._specs[key.model_id]
-            total = InputStats(profile) if key.kind == "input" else new_outcomes(spec, whole, segment)
+            total = self._nothing(key, part)
         return MergedPart(version, segment, total, ranges, profile, left_out=left_out)
+
+    def _nothing(self, key: WindowKey, part: PartKey) -> InputStats | OutcomeStats:
+        """Empty statistics of a part; with the estimator, so that what is merged with them brings its estimates."""
+        spec, profile = self._specs[key.model_id], self._lookups.profile(key.model_id, part[0])
+        if key.kind == "input":
+            return InputStats(profile.for_segment(part[1]), estimator_of(spec, profile))
+        return new_outcomes(spec, profile, part[1])
+
+    def _readable(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats | None:
+        """Decoded statistics, or None, noted in :attr:`left_out`, if they do not add up with those of the present spec:
+        it has changed while the window was open."""
+        try:
+            return self._decode(key, part, stats)
+        except ValueError as error:
+            self.left_out[key.model_id] = str(error)
+            return None
 
     def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
         profile = self._lookups.profile(key.model_id, part[0])
