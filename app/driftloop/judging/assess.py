@@ -25,6 +25,7 @@ from driftloop.judging.sliding import sliding_parts, sliding_spec
 from driftloop.judging.state import ModelState, TrailingWindow
 from driftloop.performance.estimated.record import compare_estimates, hold_estimates
 from driftloop.performance.outcomes import OutcomeStats, without_arrivals
+from driftloop.policy.drifting import drifts_critically
 from driftloop.policy.retrain import decide
 from driftloop.profiles.inputs import InputStats
 from driftloop.quality.duplicates import copies_share
@@ -261,12 +262,28 @@ def _consult_policy(
 
 
 def _without_features(report: WindowReport) -> WindowReport:
-    """What the policy needs of it: of the features only those that drift because their values are missing."""
-    missing = [feature for feature in report.features if _is_missing(feature)]
+    """What the policy needs of it: of the features only those that drift because their values are missing, or
+    critically, with the weights of the latter."""
+    kept = [feature for feature in report.features if _is_missing(feature) or drifts_critically(feature)]
+    critical = {feature.feature for feature in kept if drifts_critically(feature)}
     broken = [check for check in report.quality if check.decision == "broken"]
     judged = [estimate for estimate in report.estimated if estimate.decision != "info"]
     return msgspec.structs.replace(
-        report, features=missing, quality=broken, estimated=judged, sources=[], multivariate=[], ranking=[]
+        report,
+        features=[_short(feature) for feature in kept],
+        quality=broken,
+        estimated=judged,
+        sources=[],
+        multivariate=[],
+        ranking=[rank for rank in report.ranking if rank.feature in critical],
+    )
+
+
+def _short(feature: FeatureReport) -> FeatureReport:
+    return msgspec.structs.replace(
+        feature,
+        results=[result for result in feature.results if result.exceeded or result.severity is not None],
+        others=[],
     )
 
 

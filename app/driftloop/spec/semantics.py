@@ -19,10 +19,10 @@ from driftloop.spec.metrics import (
 )
 from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule
 from driftloop.spec.multivariate import multivariate_problems
-from driftloop.spec.policy import TriggerSpec
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
+from driftloop.spec.triggers import policy_problems
 
 __all__ = ["semantic_problems"]
 
@@ -53,7 +53,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _ranking,
         _concept,
         _alerts,
-        _policy,
+        policy_problems,
         _training,
         _gates,
     ]
@@ -68,9 +68,6 @@ def _durations(spec: ModelSpec) -> Found:
     yield from _duration(("policy", "cooldown"), spec.policy.cooldown)
     yield from _duration(("training", "last"), spec.training.last, positive=True)
     yield from _duration(("training", "time_limit"), spec.training.time_limit, positive=True)
-    for index, trigger in enumerate(spec.policy.triggers):
-        if trigger.every is not None:
-            yield from _duration(("policy", "triggers", index, "every"), trigger.every, positive=True)
 
 
 def _duration(path: KeyPath, text: str, *, positive: bool = False) -> Found:
@@ -383,34 +380,6 @@ def _alerts(spec: ModelSpec) -> Found:
             ("alerts", "open_after"),
             f"{spec.alerts.open_after} bad windows never fit into the last {spec.alerts.open_within}; "
             "raise alerts.open_within",
-        )
-
-
-def _policy(spec: ModelSpec) -> Found:
-    triggers = spec.policy.triggers
-    for index, trigger in enumerate(triggers):
-        yield from _trigger(spec, ("policy", "triggers", index), trigger)
-    for index, _ in _repeated(triggers):
-        yield ("policy", "triggers", index), "the same trigger is listed twice"
-
-
-def _trigger(spec: ModelSpec, path: KeyPath, trigger: TriggerSpec) -> Found:
-    if trigger.on == "schedule" and trigger.every is None:
-        yield (*path, "every"), "a schedule trigger needs 'every', such as every: 30d"
-    if trigger.on != "schedule" and trigger.every is not None:
-        yield (*path, "every"), f"only a schedule trigger has 'every', and this one is on {trigger.on!r}; leave it out"
-    if trigger.on == "estimated_performance" and not any(rule.estimated for rule in spec.performance.rules):
-        yield (*path, "on"), "a trigger on estimated_performance needs a rule with estimated: true, and there is none"
-    if trigger.on == "performance" and not any(not rule.estimated for rule in spec.performance.rules):
-        yield (*path, "on"), "a performance trigger needs a rule under performance.rules, and there is none"
-    if trigger.on == "concept" and not spec.concept.detectors:
-        yield (*path, "on"), "a concept trigger needs a detector under concept.detectors, and there is none"
-    if trigger.on == "drift" and trigger.share <= 0.0:
-        yield (*path, "share"), "expected a number above 0: with 0 every window would count"
-    if trigger.share_weighted is not None and (trigger.on != "drift" or trigger.share_weighted <= 0.0):
-        yield (
-            (*path, "share_weighted"),
-            f"expected a number above 0 in a trigger on 'drift', got {trigger.share_weighted:g} on {trigger.on!r}",
         )
 
 
