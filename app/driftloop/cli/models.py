@@ -14,16 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from driftloop.cli._database import call
+from driftloop.cli._publishing import publish_outbox
 from driftloop.events.time import format_time
 from driftloop.registry import (
     ArtifactStore,
     NewVersion,
     Registry,
     RegistryError,
-    Relay,
     VersionRow,
     create_schema,
-    kafka_sender,
     open_engine,
 )
 from driftloop.registry.rows import UNDECIDED
@@ -242,7 +241,7 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         return name, registry.champion(model), registry
 
     name, champion, registry = call(change)
-    unpublished = _publish(registry, Settings())
+    unpublished = publish_outbox(registry.engine, Settings(), _BROKER_TIMEOUT_S)
     champion_name = None if champion is None else champion.version
     if as_json:
         _print_json({"model": model, "version": name, "champion": champion_name, "published": unpublished is None})
@@ -250,22 +249,6 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         typer.echo(f"{model}: version {name}; the champion is {champion_name or 'none yet'}")
     if unpublished is not None:
         typer.echo(f"subscribers are told when a worker or trainer publishes it: {unpublished}", err=True)
-
-
-def _publish(registry: Registry, settings: Settings) -> str | None:
-    """Publish the outbox if a broker answers; else why not."""
-    from driftloop.kafka.admin import BrokerError, wait_for_broker
-    from driftloop.kafka.config import client_config
-    from driftloop.kafka.producer import DeliveryError, Producer
-
-    try:
-        config = client_config(settings)
-        wait_for_broker(config, _BROKER_TIMEOUT_S)
-        relay = Relay(registry.engine, kafka_sender(Producer(config), settings.topics, timeout_s=15.0))
-        relay.publish_pending()
-        return None if relay.pending() == 0 else "another process is publishing"
-    except (BrokerError, DeliveryError, ValueError) as error:
-        return str(error)
 
 
 def _registry(settings: Settings) -> Registry:

@@ -19,11 +19,14 @@ __all__ = [
     "RetrainCommand",
 ]
 
-ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back"]
+ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "held", "rolled_back"]
 
 
 class PolicyDecision(Struct, frozen=True, kw_only=True):
-    """What the policy made of a window: a command, or why not. ``outcome`` is ``retrain``, ``hold`` or ``quiet``."""
+    """What the policy made of a window: a command, or why not. ``outcome`` is ``retrain``, ``hold`` or ``quiet``.
+
+    What a person asked for has the trigger ``manual``, is no decision of the policy, and names its ``actor``.
+    """
 
     model_id: str
     window_end_ms: int
@@ -31,10 +34,15 @@ class PolicyDecision(Struct, frozen=True, kw_only=True):
     outcome: Literal["retrain", "hold", "quiet"]
     reason: str
     command_id: str | None = None
+    actor: str = ""
+    schema_version: int = SCHEMA_VERSION
 
 
 class RetrainCommand(Struct, frozen=True, kw_only=True):
-    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window."""
+    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window.
+
+    With the trigger ``manual`` a person, ``actor``, asked for it, and the id is another one each time.
+    """
 
     command_id: str
     model_id: str
@@ -45,6 +53,7 @@ class RetrainCommand(Struct, frozen=True, kw_only=True):
     from_ms: int
     to_ms: int
     spec_digest: str = ""
+    actor: str = ""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -88,10 +88,10 @@ def _too_few_rows(policy: PolicySpec, known: Guarded) -> str | None:
 def _label_shift(policy: PolicySpec, report: WindowReport) -> str | None:
     if not policy.hold_on_label_shift:
         return None
-    found = [check.sentence for check in report.quality if check.check == LABEL_SHIFT and check.decision == "broken"]
-    return (
-        f"labels come for other scores than before, so a model would learn from a part: {found[0]}" if found else None
-    )
+    for check in report.quality:
+        if check.check == LABEL_SHIFT and check.decision == "broken":
+            return f"labels come for other scores than before, so a model would learn from a part: {check.sentence}"
+    return None
 
 
 def _broken_data(policy: PolicySpec, on: str, known: Guarded) -> str | None:

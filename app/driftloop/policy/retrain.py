@@ -29,8 +29,9 @@ __all__ = ["PolicyState", "decide", "trigger_names"]
 class PolicyState(Struct, frozen=True, kw_only=True):
     """What the policy remembers of a model between windows.
 
-    ``streaks`` has, for each trigger but schedules and volumes, how many windows in a row spoke for it; ``pending`` the reasons of
-    drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held since.
+    ``streaks`` has, for each trigger but schedules and volumes, how many windows in a row spoke for it; ``pending`` the
+    reasons of drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held
+    since.
     ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it, ``champion_windows`` how
     many outcome windows it has had since ``champion_since_ms``, the start of the first. All of them belong to
     ``champion_version`` and start anew with another one. ``broken_data`` says what is wrong with the data of the newest

@@ -29,7 +29,7 @@ _MEANT_FOR = {
 
 
 def policy_problems(spec: ModelSpec) -> Found:
-    """Every problem of the keys under ``policy`` whose types are right; the cooldown is checked with other durations."""
+    """Every problem of the keys under ``policy`` whose types are right; the cooldown is checked elsewhere."""
     triggers = spec.policy.triggers
     for index, trigger in enumerate(triggers):
         path: KeyPath = ("policy", "triggers", index)

@@ -20,6 +20,7 @@ from driftloop.registry.rows import CHAMPION, VersionRow
 from driftloop.registry.runs import RunOutcome
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
+from driftloop.training.breaker import why_held
 from driftloop.training.child import ChampionFile, TrainingFailed, TrainingProcesses, train_in_child
 from driftloop.training.dataset import TrainingSet, cut
 from driftloop.training.gates import first_failure, seed_from
@@ -90,6 +91,10 @@ class CommandRunner:
             self._registry.ensure_model(spec.model, spec.task, digest)
             version = self._registry.version_of_command(command.command_id)
             if version is None:
+                held = why_held(self._registry, spec, command)
+                if held is not None:
+                    self._registry.hold(spec.model, command.command_id, held, command.window_end_ms, ACTOR)
+                    return Finished("held", None, held)
                 name = self._train(spec, command)
                 version = self._registry.version(spec.model, name)
                 assert version is not None, f"{spec.model} {name} was registered a moment ago"
@@ -110,6 +115,8 @@ class CommandRunner:
         for change in self._registry.history(command.model_id):
             if change.command_id == command.command_id and change.action == "failed":
                 return Finished("failed", None, change.reason)
+            if change.command_id == command.command_id and change.action == "held":
+                return Finished("held", None, change.reason)
         return None
 
     def _train(self, spec: ModelSpec, command: RetrainCommand) -> str:
@@ -146,7 +153,7 @@ class CommandRunner:
             trained,
             lineage=lineage,
             event_time_ms=command.window_end_ms,
-            reason=f"{command.trigger}: {command.reason}",
+            reason=f"{_asked_by(command)}: {command.reason}",
             actor=ACTOR,
             command_id=command.command_id,
         )
@@ -199,6 +206,10 @@ class CommandRunner:
             spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
         )
         return Finished("promoted", version.version, reason)
+
+
+def _asked_by(command: RetrainCommand) -> str:
+    return f"{command.trigger} (asked by {command.actor})" if command.actor else command.trigger
 
 
 def _work_folder(parent: Path, command_id: str) -> tempfile.TemporaryDirectory[str]:
