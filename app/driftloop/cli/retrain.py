@@ -21,6 +21,10 @@ from driftloop.spec import load_specs, spec_digest
 __all__ = ["retrain"]
 
 
+#: How long the command waits for a broker before it leaves publishing to the worker.
+_BROKER_TIMEOUT_S = 2.0
+
+
 def retrain(
     model: str,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept, and told to subscribers.")],
@@ -80,7 +84,7 @@ def _prepare(
 def _give(settings: Settings, command: RetrainCommand, decision: PolicyDecision) -> str | None:
     with opened(settings) as engine:
         AssessmentStore(engine).commit(commands=[command], decisions=[decision])
-        return publish_outbox(engine, settings)
+        return publish_outbox(engine, settings, _BROKER_TIMEOUT_S)
 
 
 def _account() -> str:

@@ -16,6 +16,7 @@ from driftloop.registry.models import Registry
 from driftloop.registry.tables import outbox
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
+from driftloop.spec.policy import BreakerSpec, PolicySpec
 from driftloop.training import child
 from driftloop.training import run as run_module
 from driftloop.training.bootstrap import register_first_version
@@ -269,3 +270,31 @@ def test_rows_outside_of_the_commands_time_are_not_used(world: World) -> None:
     version = world.registry.version_of_command(COMMAND.command_id)
     assert version is not None
     assert version.lineage["dataset"]["rows"] == 200
+
+
+def failing(number: int, **options: str) -> RetrainCommand:
+    return msgspec.structs.replace(COMMAND, command_id=f"{number:032}", **options)
+
+
+def test_the_breaker_holds_until_a_person_asks(world: World) -> None:
+    gates = [msgspec.structs.replace(make_spec().gates[2], mode="superiority", margin=0.1)]
+    runner = world.runner(
+        labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=BreakerSpec(failures=2)))
+    )
+    assert [runner.run(failing(number)).outcome for number in (1, 2)] == ["rejected", "rejected"]
+    for _ in range(2):  # told once, also if the command comes again
+        ended = runner.run(failing(3))
+        assert (ended.outcome, ended.version) == ("held", None)
+        assert "the last 2 challengers (v2, v3) failed the gate metric:" in ended.reason
+    assert world.log.reads == 2, "nothing was read to train on"
+    held = [event for event in world.events() if event.kind == "held"]
+    assert [(event.command_id, event.reason) for event in held] == [(f"{3:032}", ended.reason)]
+    assert world.registry.history("m")[-1].action == "held"
+    # The first challenger of a new row: one more failure is not enough.
+    asked = runner.run(failing(4, trigger="manual", actor="ann", reason="prices"))
+    assert (asked.outcome, asked.version) == ("rejected", "v4")
+    registered = [change for change in world.registry.history("m") if change.action == "registered"]
+    assert registered[-1].reason == "manual (asked by ann): prices"
+    assert [runner.run(failing(number)).outcome for number in (5, 6)] == ["rejected", "held"]
+    without = world.runner(labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=None)))
+    assert without.run(failing(7)).outcome == "rejected"
