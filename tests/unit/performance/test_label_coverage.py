@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftloop.events.reports import QualityReport
-from driftloop.performance.label_coverage import CoverageHistory, judge_coverage
+from driftloop.performance.label_coverage import CoverageHistory, _falls, judge_coverage
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.performance.score_bands import ScoreBands, band_edges, band_scores
 from driftloop.profiles.columns import PREDICTION
@@ -188,3 +188,17 @@ def test_false_alarms(share: float) -> None:
         known = history(share, windows=4, rows=1_000) if seed % 100 == 0 else known  # noqa: F821
         alarms += judged(window(1_000, share, seed), known).decision == "broken"
     assert alarms <= 2, f"{alarms} of 400"
+
+
+@pytest.mark.parametrize("shares", [0.3, 0.8, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.5, 0.5, 0.3]])
+def test_p_values_of_unchanged_windows_are_uniform_where_it_matters(shares: float | list[float]) -> None:
+    """1,500 bands of about 100 rows each, against four windows: one in twenty is below 0.05."""
+    p_values: list[float] = []
+    for story in range(30):
+        before = [window(1_000, shares, 50_000 + story * 10 + number) for number in range(4)]
+        sums = [sum(getattr(bands, part) for bands in before).tolist() for part in ("predicted", "labeled")]
+        for number in range(5):
+            now = window(1_000, shares, story * 5 + number)
+            p_values += [fall.p_value for fall in _falls(now.predicted.tolist(), now.labeled.tolist(), *sums)]
+    assert len(p_values) == 1_500
+    assert 0.03 < np.mean(np.array(p_values) < 0.05) < 0.07
