@@ -40,6 +40,7 @@ Floats = NDArray[np.float64]
 #: Scores are kept this far from 0 and 1 before their logit is taken: one row must not carry the fit.
 _CLIP: Final = 1e-6
 _NEWTON_STEPS: Final = 50
+_SMALLEST_STEP: Final = 1e-10
 
 
 @dataclass(frozen=True)
@@ -140,41 +141,42 @@ def _logits(scores: Floats) -> Floats:
 def logistic_recalibration(logit: Floats, truth: Floats, slope: float | None = None) -> tuple[float, float] | None:
     """Maximum likelihood of P(1) = 1 / (1 + exp(-(a + b logit))): b and its standard error; with ``slope`` held, a's.
 
-    By Newton's method with halved steps; None if there is no maximum (one class, classes that a score separates).
+    By Newton's method with halved steps; None if there is no maximum: one class only, or (for b) scores that tell the
+    classes apart, ties included.
     """
-    if truth.min() == truth.max():
+    zeros, ones = logit[truth == 0.0], logit[truth == 1.0]
+    if not len(zeros) or not len(ones):
         return None
-    columns = np.ones((len(logit), 1)) if slope is not None else np.column_stack([np.ones(len(logit)), logit])
-    offset = logit * slope if slope is not None else np.zeros(len(logit))
+    if slope is not None:
+        columns, offset, scale = np.ones((len(logit), 1)), logit * slope, 1.0
+    else:
+        if zeros.max() <= ones.min() or ones.max() <= zeros.min():
+            return None
+        scale = float(logit.std())
+        columns = np.column_stack([np.ones(len(logit)), (logit - logit.mean()) / scale])
+        offset = np.zeros(len(logit))
     coefficients = np.zeros(columns.shape[1])
     loss = _loss(offset, truth)
     for _ in range(_NEWTON_STEPS):
-        said = 1.0 / (1.0 + np.exp(-np.clip(offset + columns @ coefficients, -700.0, 700.0)))
-        information = (columns * (said * (1.0 - said))[:, None]).T @ columns
-        try:
-            step = np.linalg.solve(information, columns.T @ (truth - said))
-        except np.linalg.LinAlgError:
-            return None
-        if not np.isfinite(step).all():
-            return None
-        size = 1.0
-        while size > 1e-8:
-            tried = _loss(offset + columns @ (coefficients + size * step), truth)
+        information, gradient = _derivatives(columns, offset + columns @ coefficients, truth)
+        step = np.linalg.lstsq(information, gradient)[0]
+        while np.abs(step).max() > _SMALLEST_STEP:
+            tried = _loss(offset + columns @ (coefficients + step), truth)
             if tried <= loss:
                 break
-            size /= 2.0
+            step = step / 2.0
         else:
             break
-        coefficients = coefficients + size * step
-        loss = tried
-        if np.abs(size * step).max() < 1e-10:
-            break
-    if np.abs(coefficients).max() > 1e3 or loss < 1e-6 * len(truth):
-        return None  # running away: the classes are separated
-    said = 1.0 / (1.0 + np.exp(-np.clip(offset + columns @ coefficients, -700.0, 700.0)))
-    information = (columns * (said * (1.0 - said))[:, None]).T @ columns
-    covariance = np.linalg.inv(information)
-    return float(coefficients[-1]), math.sqrt(float(covariance[-1, -1]))
+        coefficients, loss = coefficients + step, tried
+    information, _ = _derivatives(columns, offset + columns @ coefficients, truth)
+    variance = float(np.linalg.pinv(information)[-1, -1])
+    return float(coefficients[-1]) / scale, math.sqrt(max(variance, 0.0)) / scale
+
+
+def _derivatives(columns: Floats, linear: Floats, truth: Floats) -> tuple[Floats, Floats]:
+    """Fisher's information and the gradient of the log-likelihood."""
+    said = 1.0 / (1.0 + np.exp(-np.clip(linear, -700.0, 700.0)))
+    return (columns * (said * (1.0 - said))[:, None]).T @ columns, columns.T @ (truth - said)
 
 
 def _loss(linear: Floats, truth: Floats) -> float:

@@ -93,10 +93,6 @@ def _of_column(trial: Trial, gate: GateSpec, column: str) -> Iterator[GateDetail
     minimum = trial.minimum_rows(gate)
     every = np.arange(len(trial.labels), dtype=np.intp)
     rows, few = _groups(trial, column, every, minimum)
-    for name, count in few.items():
-        yield GateDetail(
-            name=f"{column}={name}", verdict="insufficient", rows=count, note=f"{count} of {minimum} rows needed"
-        )
     groups = [_group(trial, name, chosen) for name, chosen in rows.items()]
     for metric, bound in gate.bounds.items():
         name = f"{metric}/{column}"
@@ -116,6 +112,10 @@ def _of_column(trial: Trial, gate: GateSpec, column: str) -> Iterator[GateDetail
         rows, _ = _groups(trial, column, fair, minimum)
         for metric in gate.bounds or _USUAL:
             yield _against(trial, gate, trial.champion, column, metric, rows, gate.margin)
+    for name, count in few.items():
+        yield GateDetail(
+            name=f"{column}={name}", verdict="insufficient", rows=count, note=f"{count} of {minimum} rows needed"
+        )
 
 
 def _why(groups: list[Group]) -> str:
