@@ -92,9 +92,9 @@ def test_an_equal_challenger_is_found_superior_in_fewer_than_alpha_of_1000_seeds
     alpha, passed = 0.05, 0
     for seed in range(1000):
         rng = np.random.default_rng([seed, 7])
-        labels = (rng.random(200) < 0.4).astype(np.int64)
+        labels = (rng.random(120) < 0.4).astype(np.int64)
         # Two models of the same worth that err on different rows.
-        first, second = (np.clip(0.4 + 0.2 * labels + 0.2 * rng.normal(size=200), 0.0, 1.0) for _ in range(2))
+        first, second = (np.clip(0.4 + 0.2 * labels + 0.2 * rng.normal(size=120), 0.0, 1.0) for _ in range(2))
         passed += compare("binary", "brier", labels, first, second, seed=seed, confidence=1.0 - alpha).low > 0.0
     assert passed <= alpha * 1000
     assert passed > 5  # the interval is no wider than it need be: about alpha / 2
@@ -104,9 +104,9 @@ def test_an_equal_challenger_fails_the_slices_gate_in_fewer_than_alpha_of_200_se
     refused = 0
     gate = GateSpec(gate="slices", columns=["colour"], metric="brier", margin=0.0)
     for seed in SEEDS:
-        frame, labels = holdout(600, seed, colours=[f"c{index}" for index in range(8)])
+        frame, labels = holdout(480, seed, colours=[f"c{index}" for index in range(8)])
         rng = np.random.default_rng([seed, 5])
         logit = 1.5 * frame["x"].to_numpy()
-        first, second = (sigmoid(logit + 0.5 * rng.normal(size=600)) for _ in range(2))
+        first, second = (sigmoid(logit + 0.5 * rng.normal(size=480)) for _ in range(2))
         refused += not judge(gate, frame, labels, first, second, spec=SPEC, seed=seed).passed
     assert refused <= 10
