@@ -6,8 +6,8 @@ First table: two models of the same worth that err on different rows, 1,000 seed
 `slices` with margin 0 may refuse, by chance alone: at most (1 - confidence) / 2 is wanted. Second table: gradient
 boosting fitted on 1,000 rows against a champion fitted on 150, judged on 600 later rows by the gates in GATES; how
 often each gate refuses each kind of challenger. The champion is honest and dull, so most of the bad ones are better
-than it in total. About 0.5 s of a core for each challenger; OMP_NUM_THREADS=1 keeps many small fits from waiting for each
-other.
+than it in total. About 0.5 s of a core for each challenger; OMP_NUM_THREADS=1 keeps many small fits from waiting for
+each other.
 """
 
 from __future__ import annotations
