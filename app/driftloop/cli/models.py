@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from driftloop.cli._database import call
+from driftloop.cli._gates import print_gates
 from driftloop.cli._publishing import publish_outbox
 from driftloop.events.time import format_time
 from driftloop.registry import (
@@ -62,7 +63,13 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(model: str, as_json: AsJson = False) -> None:
+def show(
+    model: str,
+    version: Annotated[
+        str | None, typer.Option("--gates", help="The version whose gates are told in full. Default: the newest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """One model: its versions with metrics and gates, and the history of its aliases."""
 
     def read() -> dict[str, Any]:
@@ -70,6 +77,8 @@ def show(model: str, as_json: AsJson = False) -> None:
         found = next((row for row in registry.models() if row.model_id == model), None)
         if found is None:
             raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+        if version is not None and registry.version(model, version) is None:
+            raise RegistryError(f"the model {model!r} has no version {version!r}")
         return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
 
     content = call(read)
@@ -87,12 +96,7 @@ def show(model: str, as_json: AsJson = False) -> None:
         console.print()
         console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
     console.print()
-    for row in content["versions"]:
-        for gate in row.gates:
-            verdict = "passed" if gate.passed else "failed"
-            console.print(f"{row.version} {gate.gate} {verdict}: {gate.sentence}", markup=False, highlight=False)
-    if any(row.gates for row in content["versions"]):
-        console.print()
+    print_gates(console, content["versions"], version)
     for change in content["history"]:
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
         text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"

@@ -12,7 +12,9 @@ from msgspec import Struct, field
 from driftloop.events.messages import SCHEMA_VERSION
 
 __all__ = [
+    "GateDetail",
     "GateResult",
+    "GateVerdict",
     "ModelEvent",
     "ModelEventKind",
     "PolicyDecision",
@@ -20,6 +22,8 @@ __all__ = [
 ]
 
 ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "held", "rolled_back"]
+#: ``insufficient``: too few rows (or a metric that is undefined on them) to say either.
+GateVerdict = Literal["passed", "failed", "insufficient"]
 
 
 class PolicyDecision(Struct, frozen=True, kw_only=True):
@@ -57,8 +61,31 @@ class RetrainCommand(Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
 
+class GateDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One slice, group gap, perturbation or check of a gate. ``info``: told, but it decides nothing.
+
+    ``value`` is judged against ``bound``; ``challenger`` and ``champion`` are the numbers it was made from, where it
+    compares two models. ``rows`` are those behind it.
+    """
+
+    name: str
+    verdict: GateVerdict | Literal["info"]
+    value: float | None = None
+    bound: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rows: int | None = None
+    challenger: float | None = None
+    champion: float | None = None
+    note: str = ""
+
+
 class GateResult(Struct, frozen=True, kw_only=True):
-    """One gate's value against its bound, with the interval where there is one, and a sentence."""
+    """One gate's value against its bound, with the interval where there is one, and a sentence.
+
+    ``verdict`` is null where an older trainer wrote it; ``insufficient`` may pass or not, as the model's spec says.
+    ``details``: what the gate looked at one by one; its own numbers are those of the worst.
+    """
 
     gate: str
     passed: bool
@@ -67,6 +94,8 @@ class GateResult(Struct, frozen=True, kw_only=True):
     sentence: str
     low: float | None = None
     high: float | None = None
+    verdict: GateVerdict | None = None
+    details: list[GateDetail] = field(default_factory=list)
 
 
 class ModelEvent(Struct, frozen=True, kw_only=True):

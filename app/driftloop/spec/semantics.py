@@ -8,6 +8,7 @@ from typing import Any
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import concept_problems
+from driftloop.spec.gate_problems import gate_problems
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import (
     ESTIMATED_METRICS,
@@ -400,14 +401,11 @@ def _training(spec: ModelSpec) -> Found:
 def _gates(spec: ModelSpec) -> Found:
     for index, gate in enumerate(spec.gates):
         path: KeyPath = ("gates", index)
-        if gate.gate == "metric" and gate.metric in VALUE_METRICS:
+        if gate.gate in ("metric", "slices", "robustness") and gate.metric in VALUE_METRICS:
             yield (*path, "metric"), f"{gate.metric!r} is no metric of a gate: compare models by another one"
-        elif gate.gate == "metric" and gate.metric is not None:
+        elif gate.gate in ("metric", "slices", "robustness") and gate.metric is not None:
             yield from _metric(spec, (*path, "metric"), gate.metric)
-        elif gate.metric is not None:
-            yield (*path, "metric"), f"only a gate of the kind 'metric' has a metric, and this is {gate.gate!r}"
-        if gate.margin < 0.0:
-            yield (*path, "margin"), f"expected a number from 0 on, got {gate.margin:g}"
+        yield from gate_problems(spec, path, gate)
         yield from _confidence((*path, "confidence"), gate.confidence)
     for index, _ in _repeated(spec.gates):
         yield ("gates", index), "the same gate is listed twice"

@@ -29,7 +29,7 @@ from driftloop.training.artifacts import dump
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.digest import content_digest
 from driftloop.training.estimators import EstimatorError, columns_of, fit, predict
-from driftloop.training.gates import Candidate, Rival, run_gates
+from driftloop.training.gates import Candidate, Reference, Rival, run_gates
 from driftloop.training.importance import permutation_importances
 
 __all__ = ["Champion", "Trained", "environment", "lineage_of", "train"]
@@ -84,9 +84,15 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
     digest = content_digest(released)  # before it predicts: search trees count their calls
     seen = data if spec.training.refit_on_all else earlier
     artifact = dump(released)
-    candidate = Candidate(scores, predict(released, spec, later.frame), artifact)
+    candidate = Candidate(
+        scores,
+        predict(released, spec, later.frame),
+        artifact,
+        judged=lambda frame: predict(judged, spec, frame),
+    )
     rival = None if champion is None else _rival(spec, champion, later)
-    gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed)
+    reference = Reference(earlier.frame, earlier.labels)
+    gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed, reference=reference)
     metrics = _metrics(spec, scores, later)
     fresh = np.concatenate([_crossed(spec, earlier, judged), scores])
     columns = columns_of(spec, data.frame, fresh)
@@ -164,13 +170,26 @@ def _crossed(spec: ModelSpec, earlier: TrainingSet, judged: Pipeline) -> NDArray
 
 
 def _rival(spec: ModelSpec, champion: Champion, later: TrainingSet) -> Rival:
-    if champion.pipeline is None:
+    pipeline = champion.pipeline
+    features = None if pipeline is None else tuple(str(name) for name in getattr(pipeline, "feature_names_in_", ()))
+    try:
+        scores = None if pipeline is None else predict(pipeline, spec, later.frame)
+    except (ValueError, KeyError):  # the spec's features are not those that it was fitted with
+        scores = None
+    if pipeline is None or scores is None:
         known = (later.versions == champion.version) & np.isfinite(later.said.reshape(len(later), -1)).all(axis=1)
-        return Rival(champion.version, later.said, known, known)
+        return Rival(champion.version, later.said, known, known, features=features or None)
     known = np.ones(len(later), dtype=np.bool_)
     trained_to_ms = champion.trained_to_ms
     unseen = known if trained_to_ms is None else later.predicted_at_ms >= trained_to_ms
-    return Rival(champion.version, predict(champion.pipeline, spec, later.frame), known, unseen)
+    return Rival(
+        champion.version,
+        scores,
+        known,
+        unseen,
+        predict=lambda frame: predict(pipeline, spec, frame),
+        features=features or None,
+    )
 
 
 def _metrics(spec: ModelSpec, scores: NDArray[np.float64], later: TrainingSet) -> dict[str, MetricValue]:

@@ -39,7 +39,7 @@ def test_a_small_spec_has_defaults() -> None:
     assert (spec.model, spec.task, list(spec.features)) == ("late", "binary", ["temp", "origin"])
     assert (spec.window_ms, spec.label_horizon_ms) == (86_400_000, 7 * 86_400_000)
     assert spec.features["origin"].required
-    assert [gate.gate for gate in spec.gates] == ["sanity", "loadable", "metric"]
+    assert [gate.gate for gate in spec.gates] == ["sanity", "loadable", "schema", "metric"]
 
 
 def test_everything_that_can_be_written_is_read() -> None:
@@ -178,7 +178,7 @@ def test_anchors_may_be_reused() -> None:
         ("training: {parameters: {max_iter: .inf}}", "training.parameters.max_iter: expected a finite number, got .inf"),
         ("training: {seed: 99999999999999999999}", "training.seed: expected an integer of at most 64 bits, got 99999999999999999999"),
         ("gates: [{gate: metric, metric: mae}]", "gates[0].metric: expected a metric of a binary model (" + BINARY + "), got 'mae'"),
-        ("gates: [{gate: sanity, metric: f1}]", "gates[0].metric: only a gate of the kind 'metric' has a metric, and this is 'sanity'"),
+        ("gates: [{gate: sanity, metric: f1}]", "gates[0].metric: 'metric' is a key of gates of the kind 'metric' and 'slices' and 'robustness', and this is 'sanity'"),
         ("gates: [{gate: metric, margin: -1}]", "gates[0].margin: expected a number from 0 on, got -1"),
         ("gates: [{gate: sanity}, {gate: sanity}]", "gates[1]: the same gate is listed twice"),
         ("minimum_rows: 0", "minimum_rows: expected an integer, at least 1, got 0"),
