@@ -34,7 +34,9 @@ class PolicyDecision(Struct, frozen=True, kw_only=True):
 
 
 class RetrainCommand(Struct, frozen=True, kw_only=True):
-    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window."""
+    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window.
+
+    ``changed_at_ms``: the newest change for the worse that a concept detector has dated, None if there is none."""
 
     command_id: str
     model_id: str
@@ -45,6 +47,7 @@ class RetrainCommand(Struct, frozen=True, kw_only=True):
     from_ms: int
     to_ms: int
     spec_digest: str = ""
+    changed_at_ms: int | None = None
     schema_version: int = SCHEMA_VERSION
 
 

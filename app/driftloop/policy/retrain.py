@@ -271,6 +271,7 @@ def _command(spec: ModelSpec, state: PolicyState, report: WindowReport, trigger:
         from_ms=from_ms,
         to_ms=report.window_end_ms,
         spec_digest=report.spec_digest,
+        changed_at_ms=state.changed_at_ms,
     )
 
 

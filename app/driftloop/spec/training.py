@@ -86,10 +86,10 @@ class ChoiceSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class SearchSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A search over parameters of the estimator. ``grid`` tries every combination of the listed values, ``random`` draws
-    ``n`` by ``seed``, also from ranges ``{low, high, log, integer}``. Each is fitted on earlier rows and judged on later
-    ones: ``folds`` times with ``time_series`` (scikit-learn's TimeSeriesSplit), once, on the last ``share``, with
-    ``forward``."""
+    """A search over parameters of the estimator. ``grid`` tries every combination of the listed values, ``random``
+    draws ``n`` by ``seed``, also from ranges ``{low, high, log, integer}``. Each is fitted on earlier rows and judged
+    on later ones: ``folds`` times with ``time_series`` (scikit-learn's TimeSeriesSplit), once, on the last ``share``,
+    with ``forward``."""
 
     parameters: Annotated[dict[str, Any], Meta(min_length=1)]
     method: Literal["grid", "random"] = "grid"

@@ -54,7 +54,10 @@ def training_problems(spec: ModelSpec) -> Found:
             yield (*path, "memory_limit"), str(error)
     jobs = training.parameters.get("n_jobs")
     if training.threads is not None and isinstance(jobs, int) and jobs > training.threads:
-        yield (*path, "parameters", "n_jobs"), f"{jobs} jobs are more than training.threads, which is {training.threads}"
+        yield (
+            (*path, "parameters", "n_jobs"),
+            f"{jobs} jobs are more than training.threads, which is {training.threads}",
+        )
 
 
 def _candidates(spec: ModelSpec) -> Found:
@@ -145,7 +148,10 @@ def _river(spec: ModelSpec) -> Found:
     if spec.task == "ranking":
         yield ("training", "river"), "ranking models are watched but not trained here; leave the key out"
     if spec.training.estimator is not None or spec.training.parameters:
-        yield ("training", "river"), "either training.estimator (with parameters) or training.river is trained, not both"
+        yield (
+            ("training", "river"),
+            "either training.estimator (with parameters) or training.river is trained, not both",
+        )
     if not _IMPORT_PATH.fullmatch(river.model):
         yield (
             ("training", "river", "model"),

@@ -6,12 +6,12 @@ The function is called with keywords only::
         ...
         return fitted
 
-``frame``: a pandas DataFrame of the numeric (float64, NaN for missing) and categorical (``str`` or None) features in the
-spec's order, and of the other ones; n rows in order of time. ``labels`` (n,): int64 0 or 1, int64 class index, or
+``frame``: a pandas DataFrame of the numeric (float64, NaN for missing) and categorical (``str`` or None) features in
+the spec's order, and of the other ones; n rows in order of time. ``labels`` (n,): int64 0 or 1, int64 class index, or
 float64. ``weights``: float64 (n,) with mean 1, or None. ``parameters``: those of the spec. ``seed``: an integer; the
 same arguments must give the same model. It returns a fitted estimator that takes such a frame: with ``predict`` for a
-regression, else with ``predict_proba`` and ``classes_``. Only what the list of trusted types holds can be kept as a model
-file (``training/artifacts.py``): scikit-learn's own estimators and pipelines.
+regression, else with ``predict_proba`` and ``classes_``. Only what the list of trusted types holds can be kept as a
+model file (``training/artifacts.py``): scikit-learn's own estimators and pipelines.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which rows a candidate is trained on, and with which weights: pure functions of the rows, the spec and the change.
 
-What a candidate selects depends only on the rows that it is given, so the same candidate can be trained on all that lies
-before the slice on which candidates are compared, then on all before the gates' holdout, then on everything, and can be
-selected again from the kept training set.
+What a candidate selects depends only on the rows that it is given, so the same candidate can be trained on all that
+lies before the slice on which candidates are compared, then on all before the gates' holdout, then on everything, and
+can be selected again from the kept training set.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ CLASS = "class"
 
 
 def class_at(path: str, package: str, title: str) -> type:
-    """The public class at an import path within ``package``, which people call ``title``. Raises ``ValueError`` that says what is wrong with it."""
+    """The public class at an import path within ``package``, which people call ``title``. Raises ``ValueError`` that
+    says what is wrong with it."""
     module_name, _, class_name = path.rpartition(".")
     if not module_name.startswith(f"{package}.") or any(part.startswith("_") for part in path.split(".")):
         raise ValueError(f"{path!r} is not allowed; name a public class of {title} ({package}.…)")
@@ -26,7 +27,7 @@ def class_at(path: str, package: str, title: str) -> type:
     except (ImportError, AttributeError):
         raise ValueError(f"{path!r} does not exist in this {title}") from None
     if not isinstance(found, type):
-        raise ValueError(f"{path!r} is not a class")
+        raise ValueError(f"{path!r} is not an estimator class")
     return found
 
 

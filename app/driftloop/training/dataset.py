@@ -184,8 +184,9 @@ def cut(
     """The training set of the spec's model, of predictions made in [``from_ms``, ``to_ms``).
 
     ``rows`` may hold anything of ``labeled``, in any order. Of several rows of one prediction the one with the highest
-    (revision, labeled_at_ms) counts; of more than ``training.most_rows`` the newest are taken. Rows whose features, prediction or label the spec does not allow are left out and
-    counted. The result does not depend on the order of ``rows``.
+    (revision, labeled_at_ms) counts; of more than ``training.most_rows`` the newest are taken. Rows whose features,
+    prediction or label the spec does not allow are left out and counted. The result does not depend on the order of
+    ``rows``.
     """
     if spec.task == "ranking":
         raise SplitError(

@@ -1,8 +1,9 @@
 """Models named in a spec: build, fit, predict.
 
 One path from features to numbers for training, gates, reference profiles and the production service: whoever has a
-frame of features calls :func:`predict`. ``training.estimator`` names one of scikit-learn's own public classes, or, with a
-colon, a function of the user's that is imported where models are trained; ``training.river`` one of a list of River's.
+frame of features calls :func:`predict`. ``training.estimator`` names one of scikit-learn's own public classes, or, with
+a colon, a function of the user's that is imported where models are trained; ``training.river`` one of a list of
+River's.
 """
 
 from __future__ import annotations
@@ -177,7 +178,9 @@ def _estimator(spec: ModelSpec) -> Any:
         )
     if "random_state" in estimator.get_params() and "random_state" not in spec.training.parameters:
         estimator.set_params(random_state=spec.training.seed)
-    nested = {name for name, value in estimator.get_params().items() if name.endswith("__random_state") and value is None}
+    nested = {
+        name for name, value in estimator.get_params().items() if name.endswith("__random_state") and value is None
+    }
     return estimator.set_params(**dict.fromkeys(sorted(nested), spec.training.seed))
 
 
@@ -198,8 +201,8 @@ def fit(
 
     Labels are 0 or 1 (binary), the index in ``spec.classes`` (multiclass), or float (regression). The same rows, in the
     same order, with the same spec give the same model. Raises :class:`EstimatorError` if a classifier would see one
-    class only, if labels are not finite, if scikit-learn refuses the parameters or the rows, or if there are weights and
-    the estimator takes none. ``training.river`` and ``training.estimator: module:function`` are fitted here too.
+    class only, if labels are not finite, if scikit-learn refuses the parameters or the rows, or if there are weights
+    and the estimator takes none. ``training.river`` and ``training.estimator: module:function`` are fitted here too.
     """
     features = feature_frame(spec, frame)
     targets = np.asarray(labels, dtype=np.float64 if spec.task == "regression" else np.int64)

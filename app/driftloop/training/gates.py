@@ -13,16 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.events.decisions import GateResult
-from driftloop.spec.basics import Task
 from driftloop.spec.gates import GateSpec
 from driftloop.spec.model import ModelSpec
 from driftloop.training import artifacts
-from driftloop.training.comparison import Comparison, compare
+from driftloop.training.comparison import DEFAULT_METRIC, Comparison, compare
 from driftloop.training.estimators import predict
 
 __all__ = ["Candidate", "Rival", "first_failure", "run_gates", "seed_from"]
 
-_DEFAULT_METRIC: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
 #: Rows that the loadable gate predicts with the loaded file.
 _LOADED_ROWS = 2000
 #: Sums of class probabilities may differ from 1 by this.
@@ -131,7 +129,7 @@ def _loadable(spec: ModelSpec, candidate: Candidate, frame: pd.DataFrame) -> Gat
 def _metric(
     spec: ModelSpec, gate: GateSpec, candidate: Candidate, champion: Rival | None, labels: NDArray[Any], seed: int
 ) -> GateResult:
-    metric = gate.metric or _DEFAULT_METRIC[spec.task]
+    metric = gate.metric or DEFAULT_METRIC[spec.task]
     name = f"metric:{metric}"
     bound = -gate.margin if gate.mode == "non_inferiority" else gate.margin
     if champion is None:

@@ -21,8 +21,8 @@ def rank(row: Labeled) -> tuple[int, int, int]:
 class NewestRows:
     """Rows, of which those of the newest ``most_rows`` predictions are kept, by (predicted_at_ms, id); None: all.
 
-    The predictions among the newest are so for every part of the rows as well. So whatever is let go on the way is in no
-    later answer, and the newest predictions are complete, with their best rows, whatever the order.
+    The predictions among the newest are so for every part of the rows as well. So whatever is let go on the way is in
+    no later answer, and the newest predictions are complete, with their best rows, whatever the order.
     """
 
     def __init__(self, most_rows: int | None = None) -> None:

@@ -21,8 +21,8 @@ Stratum = TypeVar("Stratum", bound=Hashable)
 def quotas(counts: Mapping[Stratum, int], rows: int) -> dict[Stratum, int]:
     """How many of ``rows`` each stratum contributes; their sum is ``min(rows, sum of counts)``.
 
-    One for each stratum, so that no rare one vanishes, and the rest in proportion to the counts less one, by the largest
-    remainder; with fewer rows than strata in proportion to the counts. Ties go by the stratum's ``repr``.
+    One for each stratum, so that no rare one vanishes, and the rest in proportion to the counts less one, by the
+    largest remainder; with fewer rows than strata in proportion to the counts. Ties go by the stratum's ``repr``.
     """
     total, strata = sum(counts.values()), len(counts)
     if rows >= total:

@@ -67,9 +67,7 @@ class RiverEstimator(BaseEstimator):  # type: ignore[misc]
     uses; ``classes``: how many there are, 0 for a regression.
     """
 
-    def __init__(
-        self, model: str, parameters: str, numeric: list[str], categorical: list[str], classes: int
-    ) -> None:
+    def __init__(self, model: str, parameters: str, numeric: list[str], categorical: list[str], classes: int) -> None:
         self.model = model
         self.parameters = parameters
         self.numeric = numeric
@@ -114,7 +112,7 @@ class RiverEstimator(BaseEstimator):  # type: ignore[misc]
 
     def same_kind_as(self, other: object) -> bool:
         """Whether the other is the same model on the same columns, so that one can go on where the other stopped."""
-        return type(other) is type(self) and self.get_params() == other.get_params()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.get_params() == other.get_params()
 
     def _values(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         said = [self._say(self._scaled(row)) for row in self._rows(frame)]
@@ -206,7 +204,7 @@ class RiverClassifier(ClassifierMixin, RiverEstimator):  # type: ignore[misc]
 
     def predict(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """(n,) the likeliest class of each row."""
-        return self._values(frame).argmax(axis=1)
+        return np.asarray(self._values(frame).argmax(axis=1), dtype=np.int64)
 
 
 class RiverRegressor(RegressorMixin, RiverEstimator):  # type: ignore[misc]
@@ -219,5 +217,7 @@ class RiverRegressor(RegressorMixin, RiverEstimator):  # type: ignore[misc]
 
 def _optimizer(path: str) -> type:
     if path not in OPTIMIZERS:
-        raise ValueError(f"the parameter's class {path!r} is not allowed; it may be one of {', '.join(sorted(OPTIMIZERS))}")
+        raise ValueError(
+            f"the parameter's class {path!r} is not allowed; it may be one of {', '.join(sorted(OPTIMIZERS))}"
+        )
     return class_at(path, "river", "River")

@@ -77,6 +77,13 @@ STATE = frozenset(
 )
 
 _FACTORIES: dict[str, Any] = {"float": float, "int": int, "dict": dict}
+_EMPTY: dict[str, Any] = {
+    "counter": collections.Counter,
+    "dict": dict,
+    "list": list,
+    "random": lambda: random.Random(0),
+    "set": set,
+}
 _UNWRITTEN = object()
 
 
@@ -220,7 +227,9 @@ class _Reader:
         made: Any
         if kind == "object":
             if entry[1] not in STATE:
-                raise RiverStateError(f"the state names the class {entry[1]!r}, which is not among those of River models")
+                raise RiverStateError(
+                    f"the state names the class {entry[1]!r}, which is not among those of River models"
+                )
             same = template is not None and _name(type(template)) == entry[1]
             made = template if same else _blank(entry[1])
         elif kind == "defaultdict":
@@ -232,10 +241,7 @@ class _Reader:
 
             made = VectorDict({_checked(key): float(value) for key, value in entry[1]})
         else:
-            kinds: dict[str, Any] = {
-                "counter": collections.Counter, "dict": dict, "list": list, "set": set, "random": lambda: random.Random(0),
-            }  # fmt: skip
-            made = kinds[kind]()
+            made = _EMPTY[kind]()
         self._made[place] = made
         self._fill.append((place, made))
         return made

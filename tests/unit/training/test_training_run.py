@@ -44,7 +44,9 @@ class FixedLog:
         self.found = rows
         self.reads = 0
 
-    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+    def rows(
+        self, model_id: str, from_ms: int, to_ms: int, most_rows: int | None = None
+    ) -> tuple[list[Labeled], list[OffsetRange]]:
         self.reads += 1
         return self.found, [OffsetRange(partition=0, first=0, end=len(self.found))]
 
