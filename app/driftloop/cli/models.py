@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from driftloop.cli._database import call
+from driftloop.cli._how_trained import how_trained
 from driftloop.events.time import format_time
 from driftloop.registry import (
     ArtifactStore,
@@ -89,10 +90,12 @@ def show(model: str, as_json: AsJson = False) -> None:
         console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
     console.print()
     for row in content["versions"]:
+        for line in how_trained(row.lineage):
+            console.print(f"{row.version} {line}", markup=False, highlight=False)
         for gate in row.gates:
             verdict = "passed" if gate.passed else "failed"
             console.print(f"{row.version} {gate.gate} {verdict}: {gate.sentence}", markup=False, highlight=False)
-    if any(row.gates for row in content["versions"]):
+    if any(row.gates or list(how_trained(row.lineage)) for row in content["versions"]):
         console.print()
     for change in content["history"]:
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"

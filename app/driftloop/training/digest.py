@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from driftloop.multivariate.outcome import one_thread
 from driftloop.spec.model import ModelSpec
 from driftloop.training.estimators import predict
 
@@ -42,7 +43,8 @@ def model_digest(pipeline: Any, spec: ModelSpec) -> str:
     Equal for the same fit on the same rows with the same libraries, whatever bytes the model file has.
     """
     sha256 = hashlib.sha256(content_digest(pipeline).encode())  # before it predicts: search trees count their calls
-    said = predict(pipeline, spec, probe(spec))
+    with one_thread():
+        said = predict(pipeline, spec, probe(spec))
     # Adding 0 makes a zero of either sign the same one.
     sha256.update(np.ascontiguousarray(said + 0.0, dtype="<f8").tobytes())
     return sha256.hexdigest()

@@ -57,7 +57,7 @@ def bound_memory(limit: int) -> None:
 
 def bound_threads(threads: int) -> None:
     """Libraries of this process, and processes that it starts, use so many threads at most."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
