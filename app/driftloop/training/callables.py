@@ -67,6 +67,13 @@ def fitted_by(
             )
     if spec.task != "regression":
         _check_classes(spec, path, found.classes_)
+    try:
+        getattr(found, wanted[0])(frame)
+    except Exception as error:  # an estimator of the user's own may raise anything
+        raise CallableError(
+            f"{path} returned a {type(found).__name__} that does not take the frame it was trained on "
+            f"({type(error).__name__}: {error})"
+        ) from error
     return Pipeline([("model", found)])
 
 

@@ -39,7 +39,7 @@ class Selection:
     weights: NDArray[np.float64] | None = None
 
     def digest(self, data: TrainingSet) -> str:
-        """SHA-256 in hex of the chosen rows' ids and weights, to check a selection that is made again."""
+        """SHA-256 in hex of the chosen rows' ids and weights, to check a selection from ``data`` that is made again."""
         sha256 = hashlib.sha256()
         for key in data.ids[self.places].tolist():
             sha256.update(f"{len(key)}:{key}".encode())

@@ -38,13 +38,17 @@ def content_digest(model: object) -> str:
 
 def model_digest(pipeline: Any, spec: ModelSpec) -> str:
     """The canonical digest of a fitted model, SHA-256 in hex: its content (parameters and fitted arrays, for a River
-    model the state that is written to its file), and what it says about the rows of :func:`probe`.
+    model the state that is written to its file), and what it says about the rows of :func:`probe`, if it takes them.
 
     Equal for the same fit on the same rows with the same libraries, whatever bytes the model file has.
     """
     sha256 = hashlib.sha256(content_digest(pipeline).encode())  # before it predicts: search trees count their calls
-    with one_thread():
-        said = predict(pipeline, spec, probe(spec))
+    try:
+        with one_thread():
+            said = predict(pipeline, spec, probe(spec))
+    except (ValueError, TypeError):
+        # A user's own pipeline need not take missing values or categories that it has not seen.
+        said = np.empty(0)
     # Adding 0 makes a zero of either sign the same one.
     sha256.update(np.ascontiguousarray(said + 0.0, dtype="<f8").tobytes())
     return sha256.hexdigest()

@@ -76,6 +76,8 @@ STATE = frozenset(
     }
 )
 
+_INITIALIZER = "river.optim.initializers.Zeros"
+
 _FACTORIES: dict[str, Any] = {"float": float, "int": int, "dict": dict}
 _EMPTY: dict[str, Any] = {
     "counter": collections.Counter,
@@ -160,9 +162,9 @@ class _Writer:
             return ["random"]
         if _is_vector(value):
             _, (content, factory, mask, _) = value.__reduce_ex__(4)[:2]
-            if factory is not None or mask is not None:
-                raise RiverStateError("a vector of weights with a factory or a mask cannot be kept")
-            return ["vector", self._pairs(content)]
+            if mask is not None or _name(type(factory)) not in ("builtins.NoneType", _INITIALIZER):
+                raise RiverStateError("it holds a vector of weights with a mask or a factory of its own")
+            return ["vector", self._value(factory), self._pairs(content)]
         if isinstance(value, collections.defaultdict):
             kind = getattr(value.default_factory, "__name__", "")
             return ["defaultdict", kind if _FACTORIES.get(kind) is value.default_factory else "", self._pairs(value)]
@@ -239,7 +241,10 @@ class _Reader:
         elif kind == "vector":
             from river.utils import VectorDict
 
-            made = VectorDict({_checked(key): float(value) for key, value in entry[1]})
+            factory = self._value(entry[1], None)
+            if factory is not None and _name(type(factory)) != _INITIALIZER:
+                raise RiverStateError("the state holds a vector of weights with a factory that is not listed")
+            made = VectorDict({_checked(key): float(value) for key, value in entry[2]}, factory)
         else:
             made = _EMPTY[kind]()
         self._made[place] = made

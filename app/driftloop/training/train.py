@@ -106,9 +106,11 @@ def train(
         fresh = np.concatenate([predict(judged, spec, start.learned.frame), fresh])
         learned = start.learned.followed_by(learned)
     scores = predict(judged, spec, later.frame)
-    released, seen, selected = judged, earlier.rows(chosen.places), chosen
+    released, everything, taken = judged, earlier, chosen
     if spec.training.refit_on_all:
-        released, seen, selected = _refitted(plan, start, earlier.followed_by(later))
+        everything = earlier.followed_by(later)
+        released, taken = _refitted(plan, start, everything)
+    seen_ms = everything.predicted_at_ms[taken.places]
     digest = model_digest(released, spec)
     artifact = dump(released)
     candidate = Candidate(scores, predict(released, spec, later.frame), artifact)
@@ -141,26 +143,26 @@ def train(
         model_digest=digest,
         train_rows=len(chosen.places),
         holdout_rows=len(later),
-        seen_from_ms=int(seen.predicted_at_ms[0]),
-        seen_to_ms=int(seen.predicted_at_ms[-1]) + 1,
+        seen_from_ms=int(seen_ms[0]),
+        seen_to_ms=int(seen_ms[-1]) + 1,
         parameters=None if plan.search is None else plan.spec.training.parameters,
-        choice=None if plan.choice is None else _with_selection(plan.choice, selected, seen),
+        choice=None if plan.choice is None else _with_selection(plan.choice, taken, everything),
         search=plan.search,
         learned_on=None if start is None else start.report,
     )
 
 
-def _refitted(plan: Plan, start: Start | None, data: TrainingSet) -> tuple[Pipeline, TrainingSet, Selection]:
-    """The model that goes live, fitted on the chosen rows of all, and those rows."""
+def _refitted(plan: Plan, start: Start | None, data: TrainingSet) -> tuple[Pipeline, Selection]:
+    """The model that goes live, fitted on the chosen rows of all, and which those are."""
     chosen = plan.select(data)
     rows = data.rows(chosen.places)
     if start is not None:
-        return start.learn(plan.spec, rows)[0], rows, chosen
-    return fit(plan.spec, rows.frame, rows.labels, chosen.weights), rows, chosen
+        return start.learn(plan.spec, rows)[0], chosen
+    return fit(plan.spec, rows.frame, rows.labels, chosen.weights), chosen
 
 
-def _with_selection(choice: Choice, selected: Selection, seen: TrainingSet) -> Choice:
-    return msgspec.structs.replace(choice, selected_rows=len(seen), selection_sha256=selected.digest(seen))
+def _with_selection(choice: Choice, taken: Selection, data: TrainingSet) -> Choice:
+    return msgspec.structs.replace(choice, selected_rows=len(taken.places), selection_sha256=taken.digest(data))
 
 
 def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **more: Any) -> dict[str, Any]:
