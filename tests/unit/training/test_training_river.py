@@ -131,7 +131,7 @@ def test_the_holdout_is_later_than_what_the_champion_has_learned() -> None:
     trained = train(spec, data, rival, seed=1)
     assert (trained.train_rows, trained.holdout_rows) == (80, 20)
     few = spec_of(minimum_rows=101)
-    with pytest.raises(EstimatorError, match="100 rows are later than .* champion v1 has learned, .* is 101"):
+    with pytest.raises(EstimatorError, match=r"100 rows are later than .* champion v1 has learned, .* is 101"):
         train(few, data, rival, seed=1)
 
 

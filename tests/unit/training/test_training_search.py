@@ -111,5 +111,5 @@ def test_a_setting_that_does_not_work_is_told_and_none_at_all_is_an_error() -> N
     found = search(make_spec(training={"search": SearchSpec(parameters={"C": [-1.0, 1.0]})}), data, None)
     assert found.parameters == {"C": 1.0}
     assert "could not be fitted" in str(found.tried[0].error)
-    with pytest.raises(EstimatorError, match="found no setting that works: .*could not be fitted"):
+    with pytest.raises(EstimatorError, match=r"found no setting that works: .*could not be fitted"):
         search(make_spec(training={"search": SearchSpec(parameters={"C": [-1.0]})}), data, None)
