@@ -15,6 +15,7 @@ from rich.table import Table
 
 from driftloop.cli._database import call
 from driftloop.cli._gates import print_gates
+from driftloop.cli._how_trained import how_trained
 from driftloop.cli._publishing import publish_outbox
 from driftloop.events.time import format_time
 from driftloop.registry import (
@@ -96,6 +97,11 @@ def show(
         console.print()
         console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
     console.print()
+    said = [f"{row.version} {line}" for row in content["versions"] for line in how_trained(row.lineage)]
+    for line in said:
+        console.print(line, markup=False, highlight=False)
+    if said:
+        console.print()
     print_gates(console, content["versions"], version)
     for change in content["history"]:
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"

@@ -46,6 +46,7 @@ class RetrainCommand(Struct, frozen=True, kw_only=True):
     """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window.
 
     With the trigger ``manual`` a person, ``actor``, asked for it, and the id is another one each time.
+    ``changed_at_ms``: the newest change for the worse that a concept detector has dated, None if there is none.
     """
 
     command_id: str
@@ -58,6 +59,7 @@ class RetrainCommand(Struct, frozen=True, kw_only=True):
     to_ms: int
     spec_digest: str = ""
     actor: str = ""
+    changed_at_ms: int | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -285,6 +285,7 @@ def _command(
         from_ms=from_ms,
         to_ms=report.window_end_ms,
         spec_digest=report.spec_digest,
+        changed_at_ms=state.changed_at_ms,
     )
 
 

@@ -23,6 +23,7 @@ from driftloop.spec.multivariate import multivariate_problems
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
+from driftloop.spec.training_problems import training_problems
 from driftloop.spec.triggers import policy_problems
 
 __all__ = ["semantic_problems"]
@@ -56,6 +57,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _alerts,
         policy_problems,
         _training,
+        training_problems,
         _gates,
     ]
     return [problem for check in checks for problem in check(spec)]

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,9 +27,14 @@ from driftloop.events.decisions import GateResult
 from driftloop.events.time import duration_text
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec
+from driftloop.spec.training import TrainingSpec
 from driftloop.training import artifacts
+from driftloop.training.choice import Choice
 from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
+from driftloop.training.learning_on import LearnedOn
+from driftloop.training.limits import bound_memory, bound_threads, resident_bytes, too_large
+from driftloop.training.search import SearchResult
 from driftloop.training.train import Champion, Trained, train
 
 __all__ = ["ChampionFile", "Job", "TrainingCancelled", "TrainingFailed", "TrainingProcesses", "train_in_child"]
@@ -62,6 +68,7 @@ class Job(Struct, frozen=True, kw_only=True):
     champion_version: str | None = None
     champion_sha256: str | None = None
     champion_trained_to_ms: int | None = None
+    changed_at_ms: int | None = None
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
@@ -75,6 +82,10 @@ class JobResult(Struct, frozen=True, kw_only=True):
     holdout_rows: int = 0
     seen_from_ms: int = 0
     seen_to_ms: int = 0
+    parameters: dict[str, Any] | None = None
+    choice: Choice | None = None
+    search: SearchResult | None = None
+    learned_on: LearnedOn | None = None
 
 
 @dataclass(frozen=True)
@@ -122,12 +133,13 @@ def train_in_child(
     *,
     seed: int,
     folder: Path,
+    changed_at_ms: int | None = None,
     processes: TrainingProcesses | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """:func:`driftloop.training.train.train` in a child process, within the spec's time limit.
+    """:func:`driftloop.training.train.train` in a child process, within the spec's limits of time and memory.
 
-    ``folder`` must exist and be empty. Raises :class:`TrainingFailed` for a refusal, a crash or the time limit, and
+    ``folder`` must exist and be empty. Raises :class:`TrainingFailed` for a refusal, a crash or a limit, and
     :class:`TrainingCancelled` once ``cancelled()`` says so. No child is left behind.
     """
     file = None if champion is None else champion.artifact
@@ -137,12 +149,13 @@ def train_in_child(
         champion_version=None if champion is None else champion.version,
         champion_sha256=None if file is None else hashlib.sha256(file).hexdigest(),
         champion_trained_to_ms=None if champion is None else champion.trained_to_ms,
+        changed_at_ms=changed_at_ms,
     )
     (folder / _JOB).write_bytes(msgspec.json.encode(job))
     (folder / _DATA).write_bytes(parquet)
     if file is not None:
         (folder / _CHAMPION).write_bytes(file)
-    _run((processes or TrainingProcesses()).take(), folder, spec.training.time_limit_ms, cancelled)
+    _run((processes or TrainingProcesses()).take(), folder, spec.training, cancelled)
     result = msgspec.json.decode((folder / _RESULT).read_bytes(), type=JobResult)
     if result.error is not None:
         raise TrainingFailed(result.error)
@@ -156,6 +169,10 @@ def train_in_child(
         holdout_rows=result.holdout_rows,
         seen_from_ms=result.seen_from_ms,
         seen_to_ms=result.seen_to_ms,
+        parameters=result.parameters,
+        choice=result.choice,
+        search=result.search,
+        learned_on=result.learned_on,
     )
 
 
@@ -180,9 +197,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.stdin.close()
 
 
-def _run(process: subprocess.Popen[bytes], folder: Path, time_limit_ms: int, cancelled: Callable[[], bool]) -> None:
+def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, cancelled: Callable[[], bool]) -> None:
     """Hand the job to the child and wait for its end."""
-    deadline = time.monotonic() + time_limit_ms / 1000
+    deadline = time.monotonic() + limits.time_limit_ms / 1000
+    most_bytes = limits.memory_limit_bytes
     try:
         assert process.stdin is not None, "the child was started with a pipe"
         with contextlib.suppress(BrokenPipeError):  # it has died meanwhile, as its return code will tell
@@ -192,7 +210,11 @@ def _run(process: subprocess.Popen[bytes], folder: Path, time_limit_ms: int, can
             if cancelled():
                 raise TrainingCancelled
             if time.monotonic() > deadline:
-                raise TrainingFailed(f"the training took longer than its time limit of {duration_text(time_limit_ms)}")
+                raise TrainingFailed(
+                    f"the training took longer than its time limit of {duration_text(limits.time_limit_ms)}"
+                )
+            if most_bytes is not None and resident_bytes(process.pid) > most_bytes:
+                raise TrainingFailed(too_large(most_bytes))
             time.sleep(_POLL_S)
     finally:
         _end(process)
@@ -208,11 +230,20 @@ def _run(process: subprocess.Popen[bytes], folder: Path, time_limit_ms: int, can
 def _work(folder: Path) -> None:
     """The child's side."""
     job = msgspec.json.decode((folder / _JOB).read_bytes(), type=Job)
+    limit = job.spec.training.memory_limit_bytes
+    if job.spec.training.threads is not None:
+        bound_threads(job.spec.training.threads)
+    if limit is not None:
+        bound_memory(limit)
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / _DATA).read_bytes())
-        trained = train(job.spec, data, _champion(folder, job), seed=job.seed)
+        trained = train(job.spec, data, _champion(folder, job), seed=job.seed, changed_at_ms=job.changed_at_ms)
     except (EstimatorError, SplitError, artifacts.ArtifactError) as error:
         result = JobResult(error=str(error))
+    except MemoryError:
+        if limit is None:
+            raise
+        result = JobResult(error=too_large(limit))
     else:
         (folder / _ARTIFACT).write_bytes(trained.artifact)
         (folder / _PROFILE).write_bytes(trained.profile.encode())
@@ -224,6 +255,10 @@ def _work(folder: Path) -> None:
             holdout_rows=trained.holdout_rows,
             seen_from_ms=trained.seen_from_ms,
             seen_to_ms=trained.seen_to_ms,
+            parameters=trained.parameters,
+            choice=trained.choice,
+            search=trained.search,
+            learned_on=trained.learned_on,
         )
     (folder / _RESULT).write_bytes(msgspec.json.encode(result))
 

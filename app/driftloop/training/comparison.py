@@ -20,7 +20,10 @@ from driftloop.performance.pointwise import MEAN_METRICS, evaluate, row_values
 from driftloop.spec.basics import Task
 from driftloop.spec.metrics import direction_of, known_metrics
 
-__all__ = ["Comparison", "compare", "metric_value", "resampled"]
+__all__ = ["DEFAULT_METRIC", "Comparison", "compare", "metric_value", "resampled"]
+
+#: What models are compared by where the spec names no metric.
+DEFAULT_METRIC: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
 
 Floats = NDArray[np.float64]
 #: (b, n) weights of the rows in each of b resamples to (b,) values of the metric, NaN where it is undefined.

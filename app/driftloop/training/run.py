@@ -136,6 +136,7 @@ class CommandRunner:
                 champion,
                 seed=seed_from(command.command_id),
                 folder=Path(folder),
+                changed_at_ms=command.changed_at_ms,
                 processes=self._processes,
                 cancelled=self._cancelled,
             )
@@ -159,7 +160,9 @@ class CommandRunner:
         )
 
     def _cut(self, spec: ModelSpec, command: RetrainCommand) -> TrainingSet:
-        rows, sources = self._labeled.rows(spec.model, command.from_ms, command.to_ms)
+        rows, sources = self._labeled.rows(
+            spec.model, command.from_ms, command.to_ms, most_rows=spec.training.most_rows
+        )
         data = cut(rows, spec, command.from_ms, command.to_ms, sources)
         log.info(
             "training set cut", model=spec.model, rows=len(data), superseded=data.superseded, unreadable=data.unreadable

@@ -17,6 +17,7 @@ from driftloop.registry.tables import outbox
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.policy import BreakerSpec, PolicySpec
+from driftloop.spec.training import CandidateSpec, RiverSpec
 from driftloop.training import child
 from driftloop.training import run as run_module
 from driftloop.training.bootstrap import register_first_version
@@ -45,7 +46,9 @@ class FixedLog:
         self.found = rows
         self.reads = 0
 
-    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+    def rows(
+        self, model_id: str, from_ms: int, to_ms: int, most_rows: int | None = None
+    ) -> tuple[list[Labeled], list[OffsetRange]]:
         self.reads += 1
         return self.found, [OffsetRange(partition=0, first=0, end=len(self.found))]
 
@@ -63,7 +66,7 @@ def in_this_process(  # type: ignore[no-untyped-def]
         pipeline = None if champion.artifact is None else load(champion.artifact)
         rival = Champion(champion.version, pipeline, champion.trained_to_ms)
     try:
-        return train(spec, data, rival, seed=seed)
+        return train(spec, data, rival, seed=seed, changed_at_ms=more.get("changed_at_ms"))  # type: ignore[arg-type]
     except ValueError as error:
         raise child.TrainingFailed(str(error)) from error
 
@@ -298,3 +301,39 @@ def test_the_breaker_holds_until_a_person_asks(world: World) -> None:
     assert [runner.run(failing(number)).outcome for number in (5, 6)] == ["rejected", "held"]
     without = world.runner(labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=None)))
     assert without.run(failing(7)).outcome == "rejected"
+
+
+def test_candidates_of_a_command_are_told_in_the_lineage(world: World) -> None:
+    candidates = [CandidateSpec(candidate="everything"), CandidateSpec(candidate="since_change")]
+    old, new = labeled(sign=-1.0), labeled()
+    command = msgspec.structs.replace(COMMAND, changed_at_ms=new[150].predicted_at_ms)
+    ended = world.runner(old[:150] + new[150:], make_spec(training={"candidates": candidates})).run(command)
+    assert ended.outcome == "promoted"
+    version = world.registry.version_of_command(command.command_id)
+    assert version is not None
+    assert version.lineage["choice"]["chosen"] == "since the change"
+    assert version.lineage["choice"]["changed_at_ms"] == command.changed_at_ms
+    assert version.lineage["dataset"]["rows"] == 400, "the kept rows are those of the widest candidate"
+    assert version.lineage["choice"]["selected_rows"] == 250
+    assert version.trained_from_ms == command.changed_at_ms
+
+
+def test_a_river_model_learns_on_from_command_to_command(world: World) -> None:
+    river = RiverSpec(model="river.linear_model.LogisticRegression")
+    spec = make_spec(training={"river": river}, gates=[], model="m")
+    spec = msgspec.structs.replace(spec, training=msgspec.structs.replace(spec.training, estimator=None))
+    rows = labeled(rows=800)
+    runner = world.runner(rows[:400], spec)
+    assert runner.run(COMMAND).version == "v2"
+    world.log.found = rows
+    assert runner.run(msgspec.structs.replace(COMMAND, command_id="d" * 32)).version == "v3"
+    starts = [
+        world.registry.version("m", version).lineage["learned_on"]  # type: ignore[union-attr]
+        for version in ("v2", "v3")
+    ]
+    assert [start["version"] for start in starts] == [None, "v2"]
+    assert [(start["rows_before"], start["new_rows"]) for start in starts] == [(0, 400), (400, 400)]
+    # Nothing is later than what v3 has learned: the run fails and says why.
+    again = runner.run(msgspec.structs.replace(COMMAND, command_id="e" * 32))
+    assert again.outcome == "failed"
+    assert "0 rows are later than" in again.reason

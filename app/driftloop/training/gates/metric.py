@@ -6,8 +6,8 @@ import math
 
 from driftloop.events.decisions import GateResult, GateVerdict
 from driftloop.spec.gates import GateSpec
-from driftloop.training.comparison import Comparison, compare
-from driftloop.training.gates.trial import DEFAULT_METRIC, Trial, unusable
+from driftloop.training.comparison import DEFAULT_METRIC, Comparison, compare
+from driftloop.training.gates.trial import Trial, unusable
 from driftloop.training.gates.verdicts import finite
 
 __all__ = ["judge_metric"]

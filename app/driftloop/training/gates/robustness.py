@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from driftloop.events.decisions import GateDetail, GateResult, GateVerdict
 from driftloop.spec.gates import GateSpec
-from driftloop.training.comparison import Comparison, compare
+from driftloop.training.comparison import DEFAULT_METRIC, Comparison, compare
 from driftloop.training.gates.perturbations import Perturbation, perturbations
-from driftloop.training.gates.trial import DEFAULT_METRIC, Floats, Predict, Rival, Trial, attempt, unusable
+from driftloop.training.gates.trial import Floats, Predict, Rival, Trial, attempt, unusable
 from driftloop.training.gates.verdicts import CRITERION_WORDS, finite, gate_result, listed, refused, undecided, within
 
 __all__ = ["MAX_ROWS", "judge_robustness"]

@@ -20,8 +20,8 @@ from driftloop.performance.intervals import z_value
 from driftloop.performance.pointwise import MEAN_METRICS
 from driftloop.profiles.segments import segment_names, segment_rows
 from driftloop.spec.gates import GateSpec
-from driftloop.training.comparison import Comparison, compare
-from driftloop.training.gates.trial import DEFAULT_METRIC, Rival, Trial, seed_from, unusable
+from driftloop.training.comparison import DEFAULT_METRIC, Comparison, compare
+from driftloop.training.gates.trial import Rival, Trial, seed_from, unusable
 from driftloop.training.gates.verdicts import finite, gate_result, listed, no_champion, refused, undecided, within
 
 __all__ = ["judge_slices"]

@@ -12,18 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.profiles.columns import Columns
-from driftloop.spec.basics import Task
 from driftloop.spec.gates import GateSpec
 from driftloop.spec.model import ModelSpec
 
-__all__ = ["DEFAULT_METRIC", "Candidate", "Predict", "Reference", "Rival", "Trial", "attempt", "seed_from", "unusable"]
+__all__ = ["Candidate", "Predict", "Reference", "Rival", "Trial", "attempt", "seed_from", "unusable"]
 
 Floats = NDArray[np.float64]
 #: n rows of features to what a model says about them: (n,), or (n, k) probabilities for multiclass.
 Predict = Callable[[pd.DataFrame | Columns], Floats]
 
-#: What a gate compares models by if its spec names no metric.
-DEFAULT_METRIC: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
 #: Sums of class probabilities may differ from 1 by this.
 _SUM_TOLERANCE = 1e-6
 #: A sentence holds so much of an error.
