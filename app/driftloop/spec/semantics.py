@@ -8,6 +8,7 @@ from typing import Any
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import concept_problems
+from driftloop.spec.expectations import expectation_problems
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import (
     ESTIMATED_METRICS,
@@ -23,6 +24,7 @@ from driftloop.spec.policy import TriggerSpec
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
+from driftloop.spec.validation import validation_problems
 
 __all__ = ["semantic_problems"]
 
@@ -55,6 +57,8 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _alerts,
         _policy,
         _training,
+        validation_problems,
+        expectation_problems,
         _gates,
     ]
     return [problem for check in checks for problem in check(spec)]
