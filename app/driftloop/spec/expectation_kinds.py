@@ -114,8 +114,8 @@ class Quantiles(OfColumn, frozen=True, kw_only=True):
 
 
 class Pair(Kwargs, frozen=True, kw_only=True):
-    column_A: str
-    column_B: str
+    column_A: str  # noqa: N815  (the name in the suite)
+    column_B: str  # noqa: N815
     mostly: Fraction = 1.0
     ignore_row_if: Literal["both_values_are_missing", "either_value_is_missing", "neither"] = "both_values_are_missing"
 

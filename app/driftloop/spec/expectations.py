@@ -193,7 +193,7 @@ def _column_problems(expectation: Expectation, kinds: dict[str, str]) -> Iterato
     for name in names:
         if name not in kinds:
             hint = did_you_mean(name, kinds)
-            yield f"the data set has no column {name!r}{hint or f'; it has ' + ', '.join(kinds)}"
+            yield f"the data set has no column {name!r}{hint or '; it has ' + ', '.join(kinds)}"
         elif kinds[name] == "list" and "null" not in kind:
             yield f"{kind} cannot be checked for {name!r}, whose values are lists of numbers"
         elif kinds[name] == "text" and _needs_numbers(expectation):

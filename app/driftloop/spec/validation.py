@@ -86,7 +86,7 @@ def validation_problems(spec: ModelSpec) -> Iterator[tuple[KeyPath, str]]:
                 order = "at least" if lower else "at most"
                 yield (
                     (*path, item.name, "warn"),
-                    f"expected {order} the value of fail, {bounds.fail:g}, got {bounds.warn:g}: nothing would only warn",
+                    f"expected {order} the bound of fail, {bounds.fail:g}, got {bounds.warn:g}",
                 )
     for index, name in enumerate(rules.known_in_advance):
         if name not in spec.features:

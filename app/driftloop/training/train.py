@@ -25,6 +25,7 @@ from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.spec.load import spec_digest
 from driftloop.spec.metrics import reported_metrics
 from driftloop.spec.model import ModelSpec
+from driftloop.training import progress
 from driftloop.training.artifacts import dump
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.digest import content_digest
@@ -78,16 +79,21 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
     resampling; the estimator's own is in the spec.
     """
     earlier, later = data.split(spec.training.holdout)
+    progress.phase(f"fitting on {len(earlier):,} rows")
     judged = fit(spec, earlier.frame, earlier.labels)
     scores = predict(judged, spec, later.frame)
+    if spec.training.refit_on_all:
+        progress.phase(f"fitting on all {len(data):,} rows")
     released = fit(spec, data.frame, data.labels) if spec.training.refit_on_all else judged
     digest = content_digest(released)  # before it predicts: search trees count their calls
     seen = data if spec.training.refit_on_all else earlier
     artifact = dump(released)
     candidate = Candidate(scores, predict(released, spec, later.frame), artifact)
     rival = None if champion is None else _rival(spec, champion, later)
+    progress.phase(f"judging by {len(spec.gates)} gates on {len(later):,} later rows")
     gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed)
     metrics = _metrics(spec, scores, later)
+    progress.phase("making the reference profile")
     fresh = np.concatenate([_crossed(spec, earlier, judged), scores])
     columns = columns_of(spec, data.frame, fresh)
     profile = ReferenceProfile.build(

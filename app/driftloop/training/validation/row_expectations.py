@@ -171,9 +171,7 @@ def _null(table: pd.DataFrame, kwargs: OfValues) -> Outcome:
 def _null_outcome(table: pd.DataFrame, kwargs: OfValues, unexpected: Mask) -> Outcome:
     where = np.flatnonzero(unexpected)
     values = plain(table[kwargs.column].iloc[where].tolist())
-    return rows_outcome(
-        rows=len(table), looked_at=None, unexpected=values, where=where.tolist(), mostly=kwargs.mostly
-    )
+    return rows_outcome(rows=len(table), looked_at=None, unexpected=values, where=where.tolist(), mostly=kwargs.mostly)
 
 
 def _types(names: list[str]) -> tuple[type, ...]:

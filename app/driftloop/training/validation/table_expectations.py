@@ -76,9 +76,7 @@ def _column_set(table: pd.DataFrame, kwargs: ColumnSet) -> Outcome:
     result: dict[str, Any] = {"observed_value": sorted(found)}
     if not unexpected and not missing:
         return Outcome(True, result)
-    mismatched = {
-        name: columns for name, columns in (("unexpected", unexpected), ("missing", missing)) if columns
-    }
+    mismatched = {name: columns for name, columns in (("unexpected", unexpected), ("missing", missing)) if columns}
     result["details"] = {"mismatched": mismatched}
     return Outcome(not kwargs.exact_match and not missing, result)
 
@@ -160,7 +158,9 @@ def _distinct_equal(table: pd.DataFrame, kwargs: Distinct) -> Outcome:
 
 
 def _others(values: list[Any], known: list[Any]) -> list[Any]:
-    return sorted({value for value in values if value is not None} - set(known), key=lambda value: (str(type(value)), value))
+    return sorted(
+        {value for value in values if value is not None} - set(known), key=lambda value: (str(type(value)), value)
+    )
 
 
 def _listed(name: str, values: list[Any]) -> dict[str, Any]:
