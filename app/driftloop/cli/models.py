@@ -89,15 +89,26 @@ def show(model: str, as_json: AsJson = False) -> None:
         console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
     console.print()
     for row in content["versions"]:
+        for sentence in _validation_sentences(row):
+            console.print(f"{row.version} {sentence}", markup=False, highlight=False)
         for gate in row.gates:
             verdict = "passed" if gate.passed else "failed"
             console.print(f"{row.version} {gate.gate} {verdict}: {gate.sentence}", markup=False, highlight=False)
-    if any(row.gates for row in content["versions"]):
+    if any(row.gates or "validation" in row.lineage for row in content["versions"]):
         console.print()
     for change in content["history"]:
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
         text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
         console.print(f"{text}{': ' if change.reason else ''}{change.reason}", markup=False, highlight=False)
+
+
+def _validation_sentences(row: VersionRow) -> list[str]:
+    """What the checks of the training data found; `driftloop datasets show` has all of it."""
+    validation = row.lineage.get("validation")
+    if not validation:
+        return []
+    head = f"validation {validation['verdict']}: {validation['checks']} checks of the training data"
+    return [head, *(f"validation {found}" for found in validation["found"])]
 
 
 def _version_cells(row: VersionRow) -> list[str]:

@@ -50,6 +50,8 @@ _JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _REFERENCE = (
 _POLL_S = 0.05
 _PARENT_GONE = 75
 _EARLY_BYTES = 8_192
+#: What is started for a training.
+COMMAND = [sys.executable, "-m", "driftloop.training.child"]
 
 
 class TrainingFailed(Exception):
@@ -180,7 +182,7 @@ def _launch() -> subprocess.Popen[bytes]:
     # What it writes before it has a job, such as why it cannot be imported. A file, since nobody reads a pipe by then.
     early = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
     process = subprocess.Popen(
-        [sys.executable, "-m", "driftloop.training.child"],
+        COMMAND,
         stdin=subprocess.PIPE,
         stdout=early,
         stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.observability.logs import get_logger
+from driftloop.registry.database import what_it_said
 from driftloop.registry.run_log import KEPT_LINES, MOST_PHASES, RunEntry
 from driftloop.registry.runs import RunStore
 
@@ -18,7 +19,7 @@ log = get_logger(__name__)
 #: Lines wait this long for others, so that a chatty library costs few transactions.
 _WRITE_EVERY_S = 0.5
 #: So many lines at most wait; beyond it the oldest are dropped, and their number said.
-_WAITING = 2_000
+_WAITING = 500
 _TRIM_EVERY = 200
 
 
@@ -69,7 +70,7 @@ class RunRecorder:
                 self._runs.log.trim(self._command_id)
                 self._trimmed = self._lines
         except SQLAlchemyError as error:
-            log.warning("the progress of a run could not be written", command_id=self._command_id, error=str(error))
+            log.warning("the progress of a run was not written", command_id=self._command_id, error=what_it_said(error))
             return
         self._waiting = []
 
@@ -80,4 +81,4 @@ class RunRecorder:
             try:
                 self._runs.log.trim(self._command_id)
             except SQLAlchemyError as error:
-                log.warning("the log of a run is longer than it should be", error=str(error))
+                log.warning("the log of a run is longer than it should be", error=what_it_said(error))
