@@ -110,7 +110,7 @@ def _parse_item(item: Any) -> tuple[Expectation | None, Found]:
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS)
         return None, [*found, (("type",), f"driftloop cannot check {kind!r}{hint}; docs/training.md lists what it can")]
-    severity = item.get("severity") or "critical"
+    severity: Any = item.get("severity") or "critical"
     if severity not in get_args(Severity):
         found.append((("severity",), f"expected one of critical, warning, info, got {severity!r}"))
     given = item.get("kwargs", {})

@@ -29,7 +29,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def _bounds(warn: float | None, fail: float | None) -> Bounds | None:
-    return field(default_factory=lambda: Bounds(warn=warn, fail=fail))  # type: ignore[no-any-return]
+    return field(default_factory=lambda: Bounds(warn=warn, fail=fail))
 
 
 class ValidationSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

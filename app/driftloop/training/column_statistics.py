@@ -55,7 +55,7 @@ def column_statistics(name: str, values: NDArray[Any]) -> ColumnStatistics:
         kind="numeric",
         count=known.size,
         missing=missing,
-        distinct=int(np.count_nonzero(np.diff(known))) + 1,
+        distinct=int(np.count_nonzero(known[1:] != known[:-1])) + 1,
         minimum=float(known[0]),
         maximum=float(known[-1]),
         mean=total.mean(known.size),

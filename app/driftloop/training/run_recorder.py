@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 #: Lines wait this long for others, so that a chatty library costs few transactions.
 _WRITE_EVERY_S = 0.5
-#: So many lines at most wait; beyond it the oldest are dropped, and their number said.
+#: So many entries at most wait; beyond it the oldest are dropped, and their number said.
 _WAITING = 500
 _TRIM_EVERY = 200
 
@@ -38,6 +38,8 @@ class RunRecorder:
         self._phases = 0
         self._lines = 0
         self._trimmed = 0
+        self._lost = 0
+        self._away = False
 
     def phase(self, text: str) -> None:
         """Written at once: whoever follows sees it begin."""
@@ -50,12 +52,12 @@ class RunRecorder:
         """Written within half a second, if anything else is told by then."""
         self._waiting.append(RunEntry(attempt=self._attempt, kind="line", at=self._clock(), text=text))
         self._lines += 1
-        if len(self._waiting) > _WAITING:
-            lost = len(self._waiting) - _WAITING // 2
-            said = RunEntry(attempt=self._attempt, kind="line", at=self._clock(), text=f"({lost:,} lines left out)")
-            self._waiting = [said, *self._waiting[lost:]]
-        if self._clock() - self._written_at >= _WRITE_EVERY_S:
+        waited = self._clock() - self._written_at >= _WRITE_EVERY_S
+        if waited or (len(self._waiting) >= _WAITING and not self._away):
             self.flush()
+        if len(self._waiting) > _WAITING:
+            self._lost += len(self._waiting) - _WAITING
+            self._waiting = self._waiting[-_WAITING:]
 
     def kept(self, role: str, uri: str) -> None:
         """Not left to chance: without this the file could be taken for garbage."""
@@ -64,15 +66,22 @@ class RunRecorder:
     def flush(self) -> None:
         """Write what waits."""
         self._written_at = self._clock()
+        entries = self._waiting
+        if self._lost:
+            said = f"({self._lost:,} lines left out: the database did not answer)"
+            entries = [RunEntry(attempt=self._attempt, kind="line", at=self._clock(), text=said), *entries]
         try:
-            self._runs.log.add(self._command_id, self._waiting)
+            self._runs.log.add(self._command_id, entries)
             if self._lines - self._trimmed >= _TRIM_EVERY and self._lines > KEPT_LINES:
                 self._runs.log.trim(self._command_id)
                 self._trimmed = self._lines
         except SQLAlchemyError as error:
+            self._away = True
             log.warning("the progress of a run was not written", command_id=self._command_id, error=what_it_said(error))
             return
         self._waiting = []
+        self._lost = 0
+        self._away = False
 
     def close(self) -> None:
         """Write what waits, for good."""

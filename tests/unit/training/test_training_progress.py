@@ -233,7 +233,7 @@ def test_the_recorder_writes_phases_at_once_and_lines_soon(runs: RunStore) -> No
 
 def test_a_chatty_training_is_bounded(runs: RunStore) -> None:
     recorder = RunRecorder(runs, COMMAND.command_id, 1, clock=lambda: 100.0)
-    for number in range(5_000):
+    for number in range(3_000):
         recorder.line(f"line {number}")
     for number in range(600):
         recorder.phase(f"phase {number}")
@@ -241,7 +241,7 @@ def test_a_chatty_training_is_bounded(runs: RunStore) -> None:
     entries = runs.log.entries(COMMAND.command_id)
     lines = [entry.text for entry in entries if entry.kind == "line"]
     assert len(lines) == 1_000
-    assert lines[-1] == "line 4999"
+    assert lines[-1] == "line 2999"
     assert sum(entry.kind == "phase" for entry in entries) == 500
 
 
@@ -258,5 +258,5 @@ def test_a_database_that_is_away_ends_no_training(runs: RunStore, monkeypatch: p
             recorder.line(f"{number}")
     recorder.phase("fitting")
     texts = [entry.text for entry in runs.log.entries(COMMAND.command_id)]
-    assert any(text.endswith("lines left out)") for text in texts)
+    assert any("lines left out: the database did not answer" in text for text in texts)
     assert texts[-1] == "fitting"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from driftloop.spec.model import ModelSpec
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.validation.result import CheckResult, above
@@ -19,7 +21,8 @@ def duplicate_checks(spec: ModelSpec, data: TrainingSet) -> Iterator[CheckResult
     rows = data.frame.assign(**{"@label": data.labels})
     for name, feature in spec.features.items():
         if feature.kind == "vector":  # lists have no hash
-            rows[name] = [None if value is None else tuple(value) for value in rows[name]]
+            texts = [None if value is None else repr(value) for value in rows[name]]
+            rows[name] = pd.Series(texts, index=rows.index, dtype=object)
     count = int(rows.duplicated().sum())
     share = count / len(data)
     sentence = f"{count:,} of {len(data):,} rows ({share:.1%}) repeat all features and the label of an earlier row"

@@ -184,7 +184,7 @@ def _types(names: list[str]) -> tuple[type, ...]:
 
 
 def _of_type(table: pd.DataFrame, kwargs: OfType) -> Outcome:
-    column = table[kwargs.column]
+    column: Series = table[kwargs.column]
     if column.dtype == object and kwargs.type_ not in ("object", "object_", "O"):
         return _typed_values(table, kwargs, [kwargs.type_])
     observed = np.dtype(column.dtype).type
@@ -192,7 +192,7 @@ def _of_type(table: pd.DataFrame, kwargs: OfType) -> Outcome:
 
 
 def _of_types(table: pd.DataFrame, kwargs: OfTypes) -> Outcome:
-    column = table[kwargs.column]
+    column: Series = table[kwargs.column]
     if column.dtype == object:
         return _typed_values(table, kwargs, kwargs.type_list)
     observed = np.dtype(column.dtype).type
@@ -213,7 +213,8 @@ class _OfPairs:
     good: Callable[[Series, Series, Any], Mask]
 
     def __call__(self, table: pd.DataFrame, kwargs: Pair) -> Outcome:
-        first, second = table[kwargs.column_A], table[kwargs.column_B]
+        first: Series = table[kwargs.column_A]
+        second: Series = table[kwargs.column_B]
         missing = np.stack([first.isna(), second.isna()])
         ignored = {"both_values_are_missing": missing.all(axis=0), "either_value_is_missing": missing.any(axis=0)}
         present = ~ignored.get(kwargs.ignore_row_if, np.zeros(len(table), np.bool_))
@@ -250,7 +251,7 @@ class _OfColumns:
     good: Callable[[pd.DataFrame, Any], Mask]
 
     def __call__(self, table: pd.DataFrame, kwargs: Columns) -> Outcome:
-        rows = table[kwargs.column_list]
+        rows: Any = table[kwargs.column_list]
         missing = np.asarray(rows.isna(), np.bool_)
         ignored = {"all_values_are_missing": missing.all(axis=1), "any_value_is_missing": missing.any(axis=1)}
         present = ~ignored.get(kwargs.ignore_row_if, np.zeros(len(table), np.bool_))
