@@ -13,7 +13,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from driftloop.cli._database import call, opened
-from driftloop.cli._tables import open_console
+from driftloop.cli._tables import open_console, printable
 from driftloop.events.time import format_time
 from driftloop.registry import ArtifactError, ArtifactStore, schema_problem
 from driftloop.registry.dataset_rows import DatasetRow, datasets
@@ -173,7 +173,7 @@ def _print_columns(statistics: list[dict[str, Any]]) -> None:
         top = ", ".join(f"{name} ({count:,})" for name, count in column.get("top", [])[:5])
         counts = [f"{column['count']:,}", f"{column['missing']:,}", f"{column.get('distinct', '')}"]
         shown = ["" if number is None else f"{number:.6g}" for number in numbers]
-        table.add_row(escape(column["name"]), *counts, *shown, escape(top))
+        table.add_row(escape(column["name"]), *counts, *shown, escape(printable(top)))
     console = open_console()
     console.print()
     console.print(table)
@@ -188,7 +188,7 @@ def _print_validation(validation: dict[str, Any] | None) -> None:
     typer.echo(f"validation: {validation['verdict']} after {len(validation['checks'])} checks{against}")
     for check in validation["checks"]:
         if check["verdict"] != "pass":
-            typer.echo(f"{check['verdict']}  {check['check']}: {check['sentence']}")
+            typer.echo(f"{check['verdict']}  {check['check']}: {printable(check['sentence'])}")
 
 
 def _print_json(value: Any) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from driftloop.cli._database import call, opened
-from driftloop.cli._tables import counted, open_console
+from driftloop.cli._tables import counted, open_console, printable
 from driftloop.events.time import format_time
 from driftloop.registry import Run, RunEntry, RunStore, schema_problem
 from driftloop.registry.errors import RegistryError
@@ -56,7 +56,7 @@ def list_runs(
         says = row["reason"] if row["state"] == "ended" else row["phase"] if row["state"] == "running" else row["told"]
         state = row["outcome"] or row["state"]
         cells = (row["run"][:_SHORT], row["model"], row["started"], took, str(row["attempts"]), state, says or "")
-        table.add_row(*map(escape, cells))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     open_console().print(table)
 
 
@@ -84,7 +84,7 @@ def show(
                 _print_head(found)
                 _print_phases(found, entries)
                 _print_log(entries)
-                typer.echo(state_of(found, time.time()).sentence)
+                typer.echo(printable(state_of(found, time.time()).sentence))
             return False
 
     try:
@@ -104,7 +104,7 @@ def _follow(runs: RunStore, found: Run, as_json: bool) -> bool:
         if as_json:
             typer.echo(msgspec.json.encode(_entry(told) if isinstance(told, RunEntry) else _state(told)).decode())
         elif isinstance(told, RunState):
-            typer.echo(f"{_clock(time.time())}  {told.state}: {told.sentence}")
+            typer.echo(f"{_clock(time.time())}  {told.state}: {printable(told.sentence)}")
         else:
             typer.echo(_line(told))
     ended = runs.get(command_id)
@@ -172,7 +172,7 @@ def _print_phases(run: Run, entries: list[RunEntry]) -> None:
     for number, phase in enumerate(phases):
         until = phases[number + 1].at if number + 1 < len(phases) else run.ended
         took = "" if until is None else f"{max(0.0, until - phase.at):8.1f} s"
-        typer.echo(f"{_clock(phase.at)} {took:>10}  {phase.text}")
+        typer.echo(f"{_clock(phase.at)} {took:>10}  {printable(phase.text)}")
 
 
 def _print_log(entries: list[RunEntry]) -> None:
@@ -184,12 +184,7 @@ def _print_log(entries: list[RunEntry]) -> None:
 
 def _line(entry: RunEntry) -> str:
     mark = "== " if entry.kind == "phase" else "   "
-    return f"{_clock(entry.at)}  {mark}{_printable(entry.text)}"
-
-
-def _printable(text: str) -> str:
-    """What a library wrote must not move the cursor of whoever reads it."""
-    return "".join(letter if letter.isprintable() or letter == "\t" else "\ufffd" for letter in text)
+    return f"{_clock(entry.at)}  {mark}{printable(entry.text)}"
 
 
 def _time(seconds: float) -> str:

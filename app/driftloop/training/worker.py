@@ -252,6 +252,8 @@ class Trainer:
         renewing.join()
         recorder.close()
         self._runs.finish(command.command_id, ended.outcome, ended.version, ended.reason, time.time())
+        with contextlib.suppress(SQLAlchemyError):  # the next run does it
+            self._runs.log.forget(command.model_id)
         self._tell(command, ended, time.monotonic() - started)
 
     def _attempt(self, command: RetrainCommand, attempts: int) -> Finished:

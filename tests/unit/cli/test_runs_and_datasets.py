@@ -141,7 +141,7 @@ def test_a_run_that_passes_and_one_that_fails_validation(folder: Path) -> None:
 
     models = " ".join(invoke(models_app, "show", "m").split())
     assert "v2 validation warn: " in models
-    assert "expect_column_values_to_not_be_null(column='x') is not met: 17 of 400 rows are unexpected" in models
+    assert "expect_column_values_to_not_be_null(column='x') is not met: " in models
     lineage = registry.versions("m")[1].lineage
     result = json.loads(registry.store.read(lineage["validation"]["expectations_uri"]))
     assert result["statistics"]["successful_expectations"] == 1

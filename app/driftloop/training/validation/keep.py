@@ -32,8 +32,11 @@ def keep_results(folder: Path, store: ArtifactStore) -> dict[str, Any]:
         if not path.exists():
             continue
         content = path.read_bytes()
-        if role == "validation":
-            found = msgspec.json.decode(content, type=ValidationResult).to_builtins() | found
+        try:
+            if role == "validation":
+                found = msgspec.json.decode(content, type=ValidationResult).to_builtins() | found
+        except msgspec.DecodeError:
+            continue  # the process was ended while it wrote
         kept = store.put_bytes(content, ".json")
         progress.kept(role, kept.uri)
         found["uri" if role == "validation" else "expectations_uri"] = kept.uri
