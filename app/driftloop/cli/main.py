@@ -56,6 +56,8 @@ _COMMANDS = {
 _GROUPS = {
     "topics": "topics:app",
     "models": "models:app",
+    "runs": "runs:app",
+    "datasets": "datasets:app",
     "alerts": "alerts:app",
     "registry": "registry:app",
     "db": "db:app",

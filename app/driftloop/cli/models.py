@@ -98,6 +98,7 @@ def show(
         console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
     console.print()
     said = [f"{row.version} {line}" for row in content["versions"] for line in how_trained(row.lineage)]
+    said += [f"{row.version} {sentence}" for row in content["versions"] for sentence in _validation_sentences(row)]
     for line in said:
         console.print(line, markup=False, highlight=False)
     if said:
@@ -107,6 +108,15 @@ def show(
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
         text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
         console.print(f"{text}{': ' if change.reason else ''}{change.reason}", markup=False, highlight=False)
+
+
+def _validation_sentences(row: VersionRow) -> list[str]:
+    """What the checks of the training data found; `driftloop datasets show` has all of it."""
+    validation = row.lineage.get("validation")
+    if not validation:
+        return []
+    head = f"validation {validation['verdict']}: {validation['checks']} checks of the training data"
+    return [head, *(f"validation {found}" for found in validation["found"])]
 
 
 def _version_cells(row: VersionRow) -> list[str]:

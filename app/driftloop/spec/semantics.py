@@ -8,6 +8,7 @@ from typing import Any
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import concept_problems
+from driftloop.spec.expectations import expectation_problems
 from driftloop.spec.gate_problems import gate_problems
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import (
@@ -25,6 +26,7 @@ from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
 from driftloop.spec.training_problems import training_problems
 from driftloop.spec.triggers import policy_problems
+from driftloop.spec.validation import validation_problems
 
 __all__ = ["semantic_problems"]
 
@@ -58,6 +60,8 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         policy_problems,
         _training,
         training_problems,
+        validation_problems,
+        expectation_problems,
         _gates,
     ]
     return [problem for check in checks for problem in check(spec)]

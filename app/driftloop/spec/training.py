@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.basics import Duration, PositiveInt
+from driftloop.spec.validation import ValidationSpec
 
 __all__ = [
     "CandidateKind",
@@ -113,7 +114,9 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What to train and on what: ``last`` so long before the command's window end; the last ``holdout`` share of the
     rows, later in time than the rest, is kept for the gates. ``since_change``: not before the change that a concept
     detector has dated, if so many rows are expected since then as ``minimum_rows``. With ``candidates`` each is trained
-    and ``choice`` says how one of them is chosen. ``most_rows``: the newest so many are taken."""
+    and ``choice`` says how one of them is chosen. ``most_rows``: the newest so many are taken. ``validation`` bounds
+    what the rows may be like; ``expectations`` is a suite in the JSON of Great Expectations, given as a mapping or as
+    the path of a file, which loading the spec replaces by its content. ``dvc``: a pointer for DVC is kept beside the data set."""
 
     estimator: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -131,6 +134,9 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     most_rows: PositiveInt = 500_000
     memory_limit: str | None = None
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    validation: ValidationSpec = field(default_factory=ValidationSpec)
+    expectations: str | dict[str, Any] | None = None
+    dvc: bool = False
 
     @property
     def last_ms(self) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from driftloop.spec.metrics import direction_of
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.training import CandidateSpec
+from driftloop.training import progress
 from driftloop.training.candidates import Selection, Unavailable, select
 from driftloop.training.comparison import DEFAULT_METRIC, compare, metric_value
 from driftloop.training.dataset import TrainingSet
@@ -95,6 +96,7 @@ def make_plan(spec: ModelSpec, earlier: TrainingSet, changed_at_ms: int | None, 
     if spec.training.search is None:
         return plan
     chosen = plan.select(earlier)
+    progress.phase(f"searching parameters on {len(chosen.places):,} rows")
     found = search(spec, earlier.rows(chosen.places), chosen.weights)
     parameters = {**spec.training.parameters, **found.parameters}
     tuned = msgspec.structs.replace(spec, training=msgspec.structs.replace(spec.training, parameters=parameters))
@@ -114,7 +116,8 @@ def choose(
     direction = direction_of(spec.task, metric) or 0
     results: list[CandidateResult] = []
     scores: list[Floats | None] = []
-    for candidate in spec.training.candidates:
+    for place, candidate in enumerate(spec.training.candidates, start=1):
+        progress.phase(f"fitting candidate {place} of {len(spec.training.candidates)}: {candidate.name}")
         result, said = _one(spec, candidate, pool, later, metric, changed_at_ms)
         results.append(result)
         scores.append(said)

@@ -26,6 +26,7 @@ from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.spec.load import spec_digest
 from driftloop.spec.metrics import reported_metrics
 from driftloop.spec.model import ModelSpec
+from driftloop.training import progress
 from driftloop.training.artifacts import dump
 from driftloop.training.candidates import Selection
 from driftloop.training.choice import Choice, Plan, make_plan
@@ -98,6 +99,7 @@ def train(
     plan = make_plan(spec, earlier, changed_at_ms, seed=seed)
     chosen = plan.select(earlier)
     learned = earlier.rows(chosen.places)
+    progress.phase(f"fitting on {len(learned):,} rows")
     if start is None:
         judged = fit(plan.spec, learned.frame, learned.labels, chosen.weights)
         fresh = _crossed(plan.spec, learned, judged, chosen.weights)
@@ -109,6 +111,7 @@ def train(
     released, everything, taken = judged, earlier, chosen
     if spec.training.refit_on_all:
         everything = earlier.followed_by(later)
+        progress.phase(f"fitting again, the {len(later):,} later rows with the others")
         released, taken = _refitted(plan, start, everything)
     seen_ms = everything.predicted_at_ms[taken.places]
     digest = model_digest(released, spec)
@@ -120,9 +123,11 @@ def train(
         judged=lambda frame: predict(judged, spec, frame),
     )
     rival = None if champion is None else _rival(spec, champion, later)
+    progress.phase(f"judging by {len(spec.gates)} gates on {len(later):,} later rows")
     reference = Reference(earlier.frame, earlier.labels)
     gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed, reference=reference)
     metrics = _metrics(spec, scores, later)
+    progress.phase("making the reference profile")
     described, fresh = learned.followed_by(later), np.concatenate([fresh, scores])
     columns = columns_of(spec, described.frame, fresh)
     profile = ReferenceProfile.build(

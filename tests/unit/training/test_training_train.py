@@ -18,6 +18,7 @@ from driftloop.registry.models import Registry
 from driftloop.registry.tables import outbox
 from driftloop.spec.gates import GateSpec
 from driftloop.spec.model import FeatureSpec
+from driftloop.spec.validation import ValidationSpec
 from driftloop.training import artifacts
 from driftloop.training.bootstrap import GatesFailed, register_first_version
 from driftloop.training.child import ChampionFile, TrainingCancelled, TrainingFailed, TrainingProcesses, train_in_child
@@ -203,7 +204,7 @@ def test_the_child_trains_the_same_as_this_process(tmp_path: Path) -> None:
 
 
 def test_the_child_says_why_there_is_no_model(tmp_path: Path) -> None:
-    spec = make_spec()
+    spec = make_spec(training={"validation": ValidationSpec(enabled=False)})
     data = data_of()
     one_class = from_frame(spec, data.frame, np.zeros(400, dtype=np.int64), data.predicted_at_ms)
     refused, broken = tmp_path / "refused", tmp_path / "broken"
@@ -216,7 +217,7 @@ def test_the_child_says_why_there_is_no_model(tmp_path: Path) -> None:
         second = processes.take()
     for process, folder, parquet, message in (
         (first, refused, one_class.to_parquet(), "one class"),
-        (second, broken, b"no parquet", r"ended with code 1: .*ArrowInvalid"),
+        (second, broken, b"no parquet", r"ended with code 1; the last it said: .*ArrowInvalid"),
     ):
         waiting = TrainingProcesses()
         waiting._spare = process
