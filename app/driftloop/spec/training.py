@@ -116,7 +116,8 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     detector has dated, if so many rows are expected since then as ``minimum_rows``. With ``candidates`` each is trained
     and ``choice`` says how one of them is chosen. ``most_rows``: the newest so many are taken. ``validation`` bounds
     what the rows may be like; ``expectations`` is a suite in the JSON of Great Expectations, given as a mapping or as
-    the path of a file, which loading the spec replaces by its content. ``dvc``: a pointer for DVC is kept beside the data set."""
+    the path of a file, which loading the spec replaces by its content. ``dvc``: a pointer for DVC is kept beside the
+    data set."""
 
     estimator: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
