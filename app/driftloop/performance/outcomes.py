@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import DAMAGED, UNDECODABLE, Count
 from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
@@ -31,8 +32,8 @@ MAX_REPORTED_CLASSES = 50
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     settings: list[Any]
-    predicted: int
-    labeled: int
+    predicted: Count
+    labeled: Count
     delays: list[list[int]]
     sums: dict[str, Any]
     arrivals: dict[str, Any] | None = None
@@ -303,7 +304,7 @@ class OutcomeStats:
         """
         try:
             wire = _DECODER.decode(data)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise ValueError(f"not outcome statistics: {error}") from error
         if tuple(wire.settings) != like._settings:
             raise ValueError(
@@ -326,7 +327,7 @@ class OutcomeStats:
                 stats.arrivals.load(wire.arrivals)
             if like.losses is not None and wire.losses is not msgspec.UNSET:
                 stats.losses = LossBins.from_wire(wire.losses, like.losses.settings)
-        except (KeyError, TypeError, ValueError) as error:
+        except DAMAGED as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
 

@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.events.decisions import RetrainCommand
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.producer import DeliveryError, Producer
@@ -201,7 +202,7 @@ class Trainer:
             return
         try:
             command = msgspec.json.decode(value, type=RetrainCommand)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             self._bury(message, str(error))
             return
         self._carry_out(command)
