@@ -187,6 +187,10 @@ class Trainer:
             # The partition went to another worker meanwhile, which will find the run finished.
             log.warning("offset not committed", partition=message.partition(), error=str(error))
 
+    def publish_soon(self) -> None:
+        """Let the loop publish what another thread has put into the outbox, in its next turn."""
+        self._relay_due_s = 0.0
+
     def _publish(self) -> None:
         """Send what waits in the outbox. The broker may be away for a while: it stays there."""
         self._relay_due_s = time.monotonic() + _RELAY_EVERY_S
