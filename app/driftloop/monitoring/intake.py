@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.decoding import MAX_NESTING, UNDECODABLE, nested_too_deep
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Label, Prediction
+from driftloop.events.readable import unreadable
 from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
@@ -224,10 +225,8 @@ class Intake:
                 "oversized",
                 f"the record has {len(value)} bytes, more than the limit of {self._limits.max_message_bytes}",
             )
-        if not value.isascii():
-            value.decode()  # the typed decoders skip what they do not want, with whatever bytes it has
-        if nested_too_deep(value):
-            raise _Refused("nested_too_deep", f"arrays and objects nest deeper than {MAX_NESTING}")
+        if (problem := unreadable(value)) is not None:
+            raise _Refused("malformed_json", problem)
         return value
 
     def _check_time(self, event_time_ms: int, record_time_ms: int) -> None:

@@ -17,7 +17,6 @@ DEAD_LETTER_CODES = (
     "label_before_prediction",
     "label_too_late",
     "malformed_json",
-    "nested_too_deep",
     "no_prediction",
     "null_value",
     "oversized",

@@ -184,16 +184,3 @@ def test_noise_is_a_dead_letter(noise: bytes) -> None:
     monitor.take_labels(batch("labels", [noise], 0))
     letters = monitor.drain().dead_letters
     assert [(letter.topic, letter.value) for letter in letters] == [("predictions", noise), ("labels", noise)]
-
-
-@pytest.mark.parametrize("depth", [3, 60, 64, 65, 900, 2_000, 400_000])
-def test_deep_nesting_is_refused_at_the_same_depth_wherever_it_is_read(depth: int) -> None:
-    """In keys that the spec does not know, which the decoder skips: there it would hang on the stack's free depth."""
-    good = TASKS["binary"].good("predictions", 0)
-    deep = good.replace(b'"words of a text"', b'"t", "deep": ' + b"[" * (depth - 2) + b"]" * (depth - 2))
-    monitor = SourceMonitor(0, Models(), Limits(), predictions_topic="predictions", labels_topic="labels")
-    monitor.take_predictions(batch("predictions", [deep, good.replace(b"id-0", b"id-1")], 0))
-    outputs = monitor.drain()
-    codes = [letter.code for letter in outputs.dead_letters]
-    assert codes == ([] if depth <= 64 else ["nested_too_deep"])
-    assert outputs.predictions.total() == 2 - len(codes)
