@@ -40,8 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observability": {"events"},
     "training": {
         "events", "spec", "profiles", "drift", "multivariate", "performance", "policy", "registry", "kafka",
-        "observability", "settings",
+        "observability", "settings", "web",
     },
+    "web": {"events", "registry", "observability"},
     "streaming": CORE | {"registry", "kafka", "observability", "settings"},
     "replay": CORE | {"kafka", "registry", "settings", "streaming"},
 }  # fmt: skip

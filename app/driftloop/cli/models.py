@@ -27,7 +27,7 @@ from driftloop.registry import (
     create_schema,
     open_engine,
 )
-from driftloop.registry.rows import UNDECIDED
+from driftloop.registry.by_hand import reject_undecided, said, signed
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -164,7 +164,7 @@ def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = Fal
     """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        registry.approve(model, version, _said(reason), _now_ms(), _person(by))
+        registry.approve(model, version, said(reason), _now_ms(), signed(by, _actor()))
         return version
 
     _change(act, model, as_json)
@@ -175,11 +175,7 @@ def reject(model: str, version: str, by: By, reason: Why, as_json: AsJson = Fals
     """Say that a version which is not decided yet does not become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        actor = _person(by)
-        before = registry.version(model, version)
-        if before is not None and before.status not in UNDECIDED and "champion" not in before.aliases:
-            raise RegistryError(f"the version {version!r} of {model!r} is {before.status} already; nothing was changed")
-        registry.reject(model, version, _said(reason), _now_ms(), actor)
+        reject_undecided(registry, model, version, reason, _now_ms(), signed(by, _actor()))
         return version
 
     _change(act, model, as_json)
@@ -283,20 +279,6 @@ def _print_json(value: Any) -> None:
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
-
-
-def _said(reason: str) -> str:
-    if not reason.strip():
-        raise RegistryError("--reason needs a reason that others can follow")
-    return reason.strip()
-
-
-def _person(by: str) -> str:
-    """The name that was given, with the account it was given under: nobody has checked the name."""
-    name, account = by.strip(), _actor()
-    if not name:
-        raise RegistryError("--by needs the name of who decides")
-    return name if name == account else f"{name} (account {account})"
 
 
 def _actor() -> str:

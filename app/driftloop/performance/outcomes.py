@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import DAMAGED, UNDECODABLE, Count
 from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
@@ -32,8 +33,8 @@ MAX_REPORTED_CLASSES = 50
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     settings: list[Any]
-    predicted: int
-    labeled: int
+    predicted: Count
+    labeled: Count
     delays: list[list[int]]
     sums: dict[str, Any]
     arrivals: dict[str, Any] | None = None
@@ -332,7 +333,7 @@ class OutcomeStats:
         """
         try:
             wire = _DECODER.decode(data)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise ValueError(f"not outcome statistics: {error}") from error
         if tuple(wire.settings) != like._settings:
             raise ValueError(
@@ -358,7 +359,7 @@ class OutcomeStats:
                 stats.losses = LossBins.from_wire(wire.losses, like.losses.settings)
             if like.bands is not None and wire.bands is not msgspec.UNSET:
                 stats.bands = ScoreBands.from_wire(wire.bands, like.bands.edges)
-        except (KeyError, TypeError, ValueError) as error:
+        except DAMAGED as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Labeled
 from driftloop.profiles.columns import (
     FeatureDecoder,
@@ -205,7 +205,7 @@ def cut(
     for row in ordered:
         try:
             decoded.append((features.decode_row(row.features), labels.decode(row.label), said.decode(row.prediction)))
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             continue
         kept.append(row)
     shape = (len(kept), len(spec.classes)) if spec.task == "multiclass" else (len(kept),)

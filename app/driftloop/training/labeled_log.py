@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Labeled
 from driftloop.events.time import NEVER_MS
 from driftloop.training.dataset import OffsetRange
@@ -96,7 +97,7 @@ class LabeledLog:
                 continue
             try:
                 decoded.append(self._decoder.decode(record.value))
-            except msgspec.MsgspecError as error:
+            except UNDECODABLE as error:
                 log.warning("labeled[%s] offset %s is left out of training: %s", partition, record.offset, error)
         return decoded
 
