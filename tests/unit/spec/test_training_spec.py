@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from driftloop.spec.load import parse_spec
@@ -133,3 +136,11 @@ def test_sizes() -> None:
     ]
     with pytest.raises(ValueError, match="expected a size"):
         parse_bytes("2")
+
+
+def test_the_documented_pieces_are_specs() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```yaml\n(training:\n.*?)```", page, re.DOTALL)
+    assert len(pieces) >= 4
+    for piece in pieces:
+        parse_spec(f"model: m\ntask: binary\nfeatures: {{x: {{kind: numeric}}}}\n{piece}")
