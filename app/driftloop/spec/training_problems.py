@@ -52,6 +52,11 @@ def training_problems(spec: ModelSpec) -> Found:
                 yield (*path, "memory_limit"), f"expected 64MiB or more, got {training.memory_limit!r}"
         except ValueError as error:
             yield (*path, "memory_limit"), str(error)
+    if training.minimum_rows > training.most_rows:
+        yield (
+            (*path, "most_rows"),
+            f"expected at least training.minimum_rows, which is {training.minimum_rows}, got {training.most_rows}",
+        )
     jobs = training.parameters.get("n_jobs")
     if training.threads is not None and isinstance(jobs, int) and jobs > training.threads:
         yield (
@@ -99,6 +104,11 @@ def _candidate(spec: ModelSpec, path: KeyPath, candidate: CandidateSpec) -> Foun
         yield (*path, "half_life"), "a candidate 'decayed' needs 'half_life', such as half_life: 14d"
     if kind == "reservoir" and candidate.rows is None:
         yield (*path, "rows"), "a candidate 'reservoir' needs 'rows', such as rows: 10000"
+    if candidate.rows is not None and candidate.rows > spec.training.most_rows:
+        yield (
+            (*path, "rows"),
+            f"{candidate.rows} rows are more than training.most_rows, which is {spec.training.most_rows}",
+        )
     if kind == "since_change" and not spec.concept.detectors:
         yield path, "only a concept detector dates a change, and there is none under concept.detectors"
 

@@ -57,9 +57,13 @@ def starting_point(spec: ModelSpec, data: TrainingSet, champion: Champion | None
 
     Rows that the champion has learned are not learned twice, and are no fair holdout for a model that goes on from
     there: only later ones are. Raises :class:`~driftloop.training.errors.EstimatorError` if those are fewer than
-    ``training.minimum_rows``, or hold one class only where nothing has been learned yet.
+    ``training.minimum_rows``, or hold one class only where nothing has been learned yet, and for labels that are not
+    finite.
     """
     fresh = river_pipeline(spec)
+    infinite = int((~np.isfinite(data.labels)).sum())
+    if infinite:
+        raise EstimatorError(f"model {spec.model}: {infinite} of {len(data)} labels are not finite numbers")
     if champion is None:
         return _anew(spec, fresh, data, "there is no champion")
     if champion.pipeline is None or not isinstance(champion.pipeline[-1], RiverEstimator):

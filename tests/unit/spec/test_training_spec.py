@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from driftloop.spec.load import parse_spec
@@ -31,7 +34,7 @@ def parse(training: str, task: str = "binary", more: str = DETECTOR) -> None:
         "{search: {parameters: {C: [1, 2]}, split: forward, share: 0.5}}",
         "{search: {method: random, n: 5, parameters: {C: {low: 0.1, high: 1, log: true}, k: [a, null]}}}",
         "{river: {model: river.linear_model.LogisticRegression, parameters: {l2: 0.1}}}",
-        "{memory_limit: 2GiB, threads: 2, most_rows: 10}",
+        "{memory_limit: 2GiB, threads: 2, most_rows: 500}",
         "{estimator: 'package.module:function'}",
     ],
 )
@@ -100,6 +103,8 @@ def test_what_is_fine(training: str) -> None:
         ),
         ("{memory_limit: 2 apples}", "memory_limit", "expected a size such as '2GiB'"),
         ("{memory_limit: 1MiB}", "memory_limit", "expected 64MiB or more"),
+        ("{most_rows: 499}", "most_rows", "expected at least training.minimum_rows, which is 500"),
+        ("{most_rows: 600, candidates: [{candidate: window, rows: 601}]}", "rows", "more than training.most_rows"),
         ("{threads: 0}", "threads", "at least 1"),
         ("{threads: 2, parameters: {n_jobs: 4}}", "n_jobs", "more than training.threads, which is 2"),
     ],
@@ -131,3 +136,11 @@ def test_sizes() -> None:
     ]
     with pytest.raises(ValueError, match="expected a size"):
         parse_bytes("2")
+
+
+def test_the_documented_pieces_are_specs() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```yaml\n(training:\n.*?)```", page, re.DOTALL)
+    assert len(pieces) >= 4
+    for piece in pieces:
+        parse_spec(f"model: m\ntask: binary\nfeatures: {{x: {{kind: numeric}}}}\n{piece}")

@@ -63,10 +63,10 @@ def test_after_a_change_the_rows_since_then_win(task: str) -> None:
 
 
 def test_without_a_change_the_chosen_candidate_is_not_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On stationary rows the chosen one is as good as training on everything: over six worlds, within the noise."""
+    """On stationary rows the chosen one is as good as training on everything: over four worlds, within the noise."""
     monkeypatch.setattr(choice, "_behind", lambda spec, metric, later, result, *more: result)
     lost = []
-    for seed in range(6):
+    for seed in range(4):
         data = from_frame(make_spec(), *make_rows(rows=600, seed=seed))
         fresh = make_rows(rows=3000, seed=100 + seed)
         both = []
@@ -89,7 +89,7 @@ def test_without_a_change_the_chosen_candidate_is_not_worse(monkeypatch: pytest.
     candidates=st.lists(st.sampled_from(ALL), min_size=1, max_size=3, unique=True),
     changed=st.integers(0, 400),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_slice_and_holdout_are_later_than_every_row_that_was_learned(
     rows: int, distinct: int, share: float, holdout: float, candidates: list[CandidateSpec], changed: int
 ) -> None:

@@ -182,6 +182,13 @@ def test_what_cannot_be_trained_is_named(model: str, task: str, parameters: dict
         fit(spec_of(model, task, parameters), *make_rows(task)[:2])
 
 
+def test_labels_that_are_not_finite_are_refused() -> None:
+    data = from_frame(make_spec("regression"), *make_rows("regression"))
+    data.labels[3] = np.inf
+    with pytest.raises(EstimatorError, match="1 of 400 labels are not finite"):
+        train(spec_of("river.linear_model.LinearRegression", "regression"), data, None, seed=0)
+
+
 def test_weights_are_refused() -> None:
     frame, labels, _ = make_rows()
     with pytest.raises(EstimatorError, match="takes no sample_weight"):
