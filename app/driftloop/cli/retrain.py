@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import uuid
 from typing import Annotated
 
 import msgspec
@@ -13,10 +12,10 @@ from driftloop.cli._database import call, opened
 from driftloop.cli._publishing import publish_outbox
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
 from driftloop.events.time import format_time, parse_time
-from driftloop.policy.manual import manual_command
 from driftloop.registry import AssessmentStore, RegistryError, create_schema
 from driftloop.settings import Settings
-from driftloop.spec import load_specs, spec_digest
+from driftloop.spec import load_specs
+from driftloop.training.by_hand import give_command, prepare_command
 
 __all__ = ["retrain"]
 
@@ -59,31 +58,16 @@ def _prepare(
         raise RegistryError(f"{settings.specs} holds no spec of {model!r}; it has {', '.join(specs)}")
     from_ms = None if start is None else parse_time(start)
     to_ms = None if end is None else parse_time(end)
-    spec = specs[model]
     with opened(settings) as engine:
         create_schema(engine)
-        store = AssessmentStore(engine)
-        reports = store.reports(model, kind="outcome", segment="", limit=1)
-        if reports:
-            last_ms = reports[0].window_end_ms
-            start_ms = (last_ms if to_ms is None else to_ms) - spec.training.last_ms if from_ms is None else from_ms
-            start_ms = min(start_ms, last_ms - 1)
-            reports = store.reports(model, kind="outcome", segment="", from_ms=start_ms, limit=None)
-    return manual_command(
-        spec,
-        reports,
-        spec_digest=spec_digest(spec),
-        reason=reason,
-        actor=_account(),
-        nonce=uuid.uuid4().hex,
-        from_ms=from_ms,
-        to_ms=to_ms,
-    )
+        return prepare_command(
+            AssessmentStore(engine), specs[model], reason=reason, actor=_account(), from_ms=from_ms, to_ms=to_ms
+        )
 
 
 def _give(settings: Settings, command: RetrainCommand, decision: PolicyDecision) -> str | None:
     with opened(settings) as engine:
-        AssessmentStore(engine).commit(commands=[command], decisions=[decision])
+        give_command(AssessmentStore(engine), command, decision)
         return publish_outbox(engine, settings, _BROKER_TIMEOUT_S)
 
 

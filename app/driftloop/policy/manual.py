@@ -11,6 +11,7 @@ from driftloop.events.decisions import PolicyDecision, RetrainCommand
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
 from driftloop.policy.breaker import MANUAL
+from driftloop.policy.since_change import latest_change_ms, widest_start_ms
 from driftloop.spec.model import ModelSpec
 
 __all__ = ["manual_command"]
@@ -30,9 +31,10 @@ def manual_command(
     """The command, the decision that says so, and how many labeled rows it is about.
 
     ``reports`` are final outcome reports of the model over all rows; those of sliding windows are left out. The data
-    ends with the last of them, or at ``to_ms``, and is as long as ``training.last``, or begins at ``from_ms``. The id
-    hashes the model, the range and ``nonce``, so that asking again is another command. Raises ``ValueError`` that says
-    what to do, for an empty reason, a range that ends after the labels do, and one without labeled rows.
+    ends with the last of them, or at ``to_ms``, and is as long as ``training.last`` or the widest candidate say, or
+    begins at ``from_ms``. The id hashes the model, the range and ``nonce``, so that asking again is another command.
+    Raises ``ValueError`` that says what to do, for an empty reason, a range that ends after the labels do, and one
+    without labeled rows.
     """
     if not reason.strip():
         raise ValueError("--reason needs a reason that others can follow")
@@ -52,7 +54,15 @@ def manual_command(
             f"the labels are there up to {format_time(last.window_end_ms)}, the end of the last final outcome window, "
             f"and --to is {format_time(end_ms)}: labels that come early are no fair sample"
         )
-    start_ms = end_ms - spec.training.last_ms if from_ms is None else from_ms
+    changed_at_ms: int | None = None
+    for report in sorted(windows, key=lambda report: report.window_end_ms):
+        changed_at_ms = latest_change_ms(report, changed_at_ms)
+    if from_ms is not None:
+        start_ms = from_ms
+    elif spec.training.candidates:
+        start_ms = widest_start_ms(spec.training.candidates, end_ms, changed_at_ms)
+    else:
+        start_ms = end_ms - spec.training.last_ms
     if start_ms >= end_ms:
         raise ValueError(f"the data must begin before it ends, got {format_time(start_ms)} to {format_time(end_ms)}")
     inside = (report for report in windows if report.window_start_ms < end_ms and report.window_end_ms > start_ms)
@@ -74,6 +84,7 @@ def manual_command(
         to_ms=end_ms,
         spec_digest=spec_digest,
         actor=actor,
+        changed_at_ms=changed_at_ms,
     )
     decision = PolicyDecision(
         model_id=spec.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
@@ -19,6 +19,7 @@ from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry.artifacts import ArtifactStore
+from driftloop.registry.assessments import AssessmentStore
 from driftloop.registry.database import create_schema, open_engine, schema_problem, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
@@ -26,6 +27,8 @@ from driftloop.registry.outbox import Relay, kafka_sender
 from driftloop.registry.runs import RunStore
 from driftloop.settings import Settings
 from driftloop.spec.load import load_specs
+from driftloop.spec.model import ModelSpec
+from driftloop.training.by_hand import give_command, prepare_command
 from driftloop.training.child import TrainingProcesses
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
@@ -130,13 +133,24 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 settings.metrics_port,
                 checks,
                 liveness={"loop": heartbeat},
-                post=Actions(registry, token, trainer.publish_soon).post,
+                post=Actions(registry, token, trainer.publish_soon, _retrain(specs, AssessmentStore(engine))).post,
             )
             stack.callback(server.close)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
         trainer.run()
     log.info("trainer stopped")
+
+
+def _retrain(specs: Mapping[str, ModelSpec], store: AssessmentStore) -> Callable[[str, str, str], str]:
+    def retrain(model: str, reason: str, actor: str) -> str:
+        if model not in specs:
+            raise ValueError(f"the trainer has no spec of model {model!r}")
+        command, decision, _ = prepare_command(store, specs[model], reason=reason, actor=actor)
+        give_command(store, command, decision)
+        return command.command_id
+
+    return retrain
 
 
 def _database_problem(engine: Engine) -> str | None:

@@ -1,7 +1,7 @@
-"""Decisions about versions over HTTP: ``POST /models/{model}/{promote|approve|reject|rollback}``.
+"""Decisions over HTTP: ``POST /models/{model}/{promote|approve|reject|rollback|retrain}``.
 
 Each needs the token, as ``Authorization: Bearer ...``; without one in the settings there are no actions at all. The
-body is JSON: ``version``, ``reason``, ``by`` (who decides; ``force`` for promote). The commands of the same names do
+body is JSON: ``reason``, ``by`` (who decides), ``version``; ``force`` for promote. The commands of the same names do
 the same; both end in the registry's history, with the name that was given and that it came over HTTP.
 """
 
@@ -30,6 +30,9 @@ __all__ = ["Actions", "Answer"]
 log = get_logger(__name__)
 
 _PATH = re.compile(r"/models/(?P<model>[^/]+)/(?P<action>[a-z_]+)")
+_RETRAIN = "retrain"
+#: Model, reason and actor to the id of the command that was given. Raises ``ValueError`` or ``RegistryError``.
+Retrain = Callable[[str, str, str], str]
 Answer = tuple[HTTPStatus, dict[str, object]]
 
 
@@ -43,18 +46,21 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Actions:
-    """Carries out authorised requests. ``publish`` tells subscribers, as far as the broker can be reached."""
+    """Carries out authorised requests. ``publish`` tells subscribers, as far as the broker can be reached; ``retrain``
+    gives a command for (model, reason, actor) and returns its id."""
 
     def __init__(
         self,
         registry: Registry,
         token: str | None,
         publish: Callable[[], object],
+        retrain: Retrain,
         now_ms: Callable[[], int] = lambda: round(time.time() * 1000),
     ) -> None:
         self._registry = registry
         self._token = token
         self._publish = publish
+        self._retrain = retrain
         self._now_ms = now_ms
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -63,13 +69,16 @@ class Actions:
         if refused is not None:
             return refused
         match = _PATH.fullmatch(path)
-        action = _ACTIONS.get(match["action"]) if match else None
-        if match is None or action is None:
-            return HTTPStatus.NOT_FOUND, {"error": f"no such action: POST /models/MODEL/{{{','.join(_ACTIONS)}}}"}
+        if match is None or match["action"] not in (*_ACTIONS, _RETRAIN):
+            actions = ",".join((*_ACTIONS, _RETRAIN))
+            return HTTPStatus.NOT_FOUND, {"error": f"no such action: POST /models/MODEL/{{{actions}}}"}
         try:
             decision = msgspec.json.decode(body, type=Decision)
             model = unquote(match["model"], errors="strict")
-            version = action(self._registry, model, decision, self._now_ms())
+            if match["action"] == _RETRAIN:
+                command_id = self._ask(model, decision)
+                return HTTPStatus.ACCEPTED, {"model": model, "command_id": command_id}
+            version = _ACTIONS[match["action"]](self._registry, model, decision, self._now_ms())
         except UNDECODABLE as error:
             return HTTPStatus.BAD_REQUEST, {"error": f"the body is not what is wanted: {error}"}
         except (RegistryError, ValueError) as error:
@@ -85,6 +94,14 @@ class Actions:
             "version": version,
             "champion": None if champion is None else champion.version,
         }
+
+    def _ask(self, model: str, decision: Decision) -> str:
+        if decision.version is not None:
+            raise ValueError("a training makes a version of its own: leave out 'version'")
+        command_id = self._retrain(model, said(decision.reason), signed(decision.by, None))
+        log.info("a training was asked for over HTTP", model=model, command_id=command_id, by=decision.by)
+        self._publish()
+        return command_id
 
     def _refusal(self, headers: Mapping[str, str]) -> Answer | None:
         if self._token is None:

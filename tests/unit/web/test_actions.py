@@ -50,9 +50,24 @@ class Port:
 @pytest.fixture
 def port(registry: Registry) -> Iterator[Port]:
     told: list[str] = []
-    actions = Actions(registry, TOKEN, lambda: told.append("told"), lambda: 1000)
+    actions = Actions(registry, TOKEN, lambda: told.append("told"), retrain, lambda: 1000)
     with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=actions.post) as server:
         yield Port(server, told)
+
+
+def retrain(model: str, reason: str, actor: str) -> str:
+    if model != "late":
+        raise ValueError(f"the trainer has no spec of model {model!r}")
+    return f"{reason}, says {actor}"
+
+
+def test_retrain(port: Port, registry: Registry) -> None:
+    asked = {"by": "ada", "reason": "new prices"}
+    said = {"model": "late", "command_id": "new prices, says ada (HTTP)"}
+    assert port.post("/models/late/retrain", asked) == (202, said)
+    assert port.told == ["told"]
+    assert port.post("/models/none/retrain", asked)[0] == 409
+    assert port.post("/models/late/retrain", SAID)[0] == 409
 
 
 def champion(registry: Registry) -> str | None:
@@ -109,7 +124,7 @@ def test_without_the_token_nothing_happens_and_nothing_is_said(
 
 def test_without_a_token_in_the_settings_there_are_no_actions(registry: Registry) -> None:
     for header in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):
-        status, _ = Actions(registry, None, lambda: None).post(
+        status, _ = Actions(registry, None, lambda: None, retrain).post(
             "/models/late/promote", GOOD | {"Authorization": header}, json.dumps(SAID).encode()
         )
         assert status == 403
