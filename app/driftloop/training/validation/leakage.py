@@ -106,7 +106,7 @@ def _bins(values: Floats, half: int) -> NDArray[np.intp]:
 def _categories(values: pd.Series[Any], half: int) -> NDArray[np.intp]:
     """A number for each category of the earlier half; those that only the later half has are one category."""
     codes = pd.factorize(values, use_na_sentinel=False)[0]  # numbered as they first come
-    return np.minimum(codes, codes[:half].max() + 1)
+    return np.asarray(np.minimum(codes, codes[:half].max() + 1), np.intp)
 
 
 def _means(codes: NDArray[np.intp], targets: Floats, half: int) -> Floats:
