@@ -46,6 +46,8 @@ _COMMANDS = {
     "publish": "publish:publish",
     "reports": "reports:reports",
     "explain": "explain:explain",
+    "decisions": "decisions:decisions",
+    "retrain": "retrain:retrain",
     "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",

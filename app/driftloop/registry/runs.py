@@ -16,7 +16,7 @@ from driftloop.registry.tables import runs
 
 __all__ = ["Run", "RunOutcome", "RunStore"]
 
-RunOutcome = Literal["registered", "promoted", "rejected", "failed"]
+RunOutcome = Literal["registered", "promoted", "rejected", "failed", "held"]
 _decode_command = msgspec.json.Decoder(RetrainCommand).decode
 
 

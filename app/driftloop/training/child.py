@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -28,10 +29,15 @@ from driftloop.events.decisions import GateResult
 from driftloop.events.time import duration_text
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec
+from driftloop.spec.training import TrainingSpec
 from driftloop.training import artifacts, progress
 from driftloop.training.child_output import LOG, ChildOutput, FileListener, ended_by, last_lines
+from driftloop.training.choice import Choice
 from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
+from driftloop.training.learning_on import LearnedOn
+from driftloop.training.limits import bound_memory, bound_threads, resident_bytes, too_large
+from driftloop.training.search import SearchResult
 from driftloop.training.train import Champion, Trained, train
 from driftloop.training.validation.keep import check_and_write
 from driftloop.training.validation.validate import reason_of
@@ -70,6 +76,7 @@ class Job(Struct, frozen=True, kw_only=True):
     champion_version: str | None = None
     champion_sha256: str | None = None
     champion_trained_to_ms: int | None = None
+    changed_at_ms: int | None = None
     unreadable: int = 0
 
 
@@ -84,6 +91,10 @@ class JobResult(Struct, frozen=True, kw_only=True):
     holdout_rows: int = 0
     seen_from_ms: int = 0
     seen_to_ms: int = 0
+    parameters: dict[str, Any] | None = None
+    choice: Choice | None = None
+    search: SearchResult | None = None
+    learned_on: LearnedOn | None = None
 
 
 @dataclass(frozen=True)
@@ -133,17 +144,18 @@ def train_in_child(
     *,
     seed: int,
     folder: Path,
+    changed_at_ms: int | None = None,
     unreadable: int = 0,
     processes: TrainingProcesses | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """:func:`driftloop.training.train.train` in a child process, within the spec's time limit, after
+    """:func:`driftloop.training.train.train` in a child process, within the spec's limits of time and memory, after
     :func:`driftloop.training.validation.validate.validate`, whose results are in the folder afterwards (also of a
     training that ends here).
 
     ``folder`` must exist and be empty. What the child says goes to :mod:`driftloop.training.progress`. Raises
-    :class:`TrainingFailed` for a refusal, a crash or the time limit, and :class:`TrainingCancelled` once
-    ``cancelled()`` says so. No child is left behind.
+    :class:`TrainingFailed` for a refusal, a crash or a limit, and :class:`TrainingCancelled` once ``cancelled()`` says
+    so. No child is left behind.
     """
     file = None if champion is None else champion.artifact
     job = Job(
@@ -152,6 +164,7 @@ def train_in_child(
         champion_version=None if champion is None else champion.version,
         champion_sha256=None if file is None else hashlib.sha256(file).hexdigest(),
         champion_trained_to_ms=None if champion is None else champion.trained_to_ms,
+        changed_at_ms=changed_at_ms,
         unreadable=unreadable,
     )
     (folder / _JOB).write_bytes(msgspec.json.encode(job))
@@ -160,7 +173,7 @@ def train_in_child(
         (folder / _CHAMPION).write_bytes(file)
     if champion is not None and champion.profile is not None:
         (folder / _REFERENCE).write_bytes(champion.profile)
-    _run((processes or TrainingProcesses()).take(), folder, spec.training.time_limit_ms, cancelled)
+    _run((processes or TrainingProcesses()).take(), folder, spec.training, cancelled)
     result = msgspec.json.decode((folder / _RESULT).read_bytes(), type=JobResult)
     if result.error is not None:
         raise TrainingFailed(result.error)
@@ -174,6 +187,10 @@ def train_in_child(
         holdout_rows=result.holdout_rows,
         seen_from_ms=result.seen_from_ms,
         seen_to_ms=result.seen_to_ms,
+        parameters=result.parameters,
+        choice=result.choice,
+        search=result.search,
+        learned_on=result.learned_on,
     )
 
 
@@ -205,9 +222,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _run(process: subprocess.Popen[bytes], folder: Path, time_limit_ms: int, cancelled: Callable[[], bool]) -> None:
+def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, cancelled: Callable[[], bool]) -> None:
     """Hand the job to the child and wait for its end."""
-    deadline = time.monotonic() + time_limit_ms / 1000
+    deadline = time.monotonic() + limits.time_limit_ms / 1000
+    most_bytes = limits.memory_limit_bytes
     output = ChildOutput(folder)
     early: list[str] = []
     try:
@@ -221,8 +239,11 @@ def _run(process: subprocess.Popen[bytes], folder: Path, time_limit_ms: int, can
                 raise TrainingCancelled
             if time.monotonic() > deadline:
                 output.forward(to_end=True)
-                took = f"the training took longer than its time limit of {duration_text(time_limit_ms)}"
+                took = f"the training took longer than its time limit of {duration_text(limits.time_limit_ms)}"
                 raise TrainingFailed(_with_words(took, output.last_words()))
+            if most_bytes is not None and resident_bytes(process.pid) > most_bytes:
+                output.forward(to_end=True)
+                raise TrainingFailed(_with_words(too_large(most_bytes), output.last_words()))
             time.sleep(_POLL_S)
         output.forward(to_end=True)
         early = last_lines(process.stdout)
@@ -242,12 +263,21 @@ def _with_words(what: str, last_words: str) -> str:
 def _work(folder: Path) -> None:
     """The child's side."""
     job = msgspec.json.decode((folder / _JOB).read_bytes(), type=Job)
+    limit = job.spec.training.memory_limit_bytes
+    if job.spec.training.threads is not None:
+        bound_threads(job.spec.training.threads)
+    if limit is not None:
+        bound_memory(limit)
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / _DATA).read_bytes())
         _validate(folder, job, data)
-        trained = train(job.spec, data, _champion(folder, job), seed=job.seed)
+        trained = train(job.spec, data, _champion(folder, job), seed=job.seed, changed_at_ms=job.changed_at_ms)
     except (EstimatorError, SplitError, TrainingFailed, artifacts.ArtifactError) as error:
         result = JobResult(error=str(error))
+    except MemoryError:
+        if limit is None:
+            raise
+        result = JobResult(error=too_large(limit))
     else:
         (folder / _ARTIFACT).write_bytes(trained.artifact)
         (folder / _PROFILE).write_bytes(trained.profile.encode())
@@ -259,6 +289,10 @@ def _work(folder: Path) -> None:
             holdout_rows=trained.holdout_rows,
             seen_from_ms=trained.seen_from_ms,
             seen_to_ms=trained.seen_to_ms,
+            parameters=trained.parameters,
+            choice=trained.choice,
+            search=trained.search,
+            learned_on=trained.learned_on,
         )
     (folder / _RESULT).write_bytes(msgspec.json.encode(result))
 

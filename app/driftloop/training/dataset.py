@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Labeled
 from driftloop.profiles.columns import (
     FeatureDecoder,
@@ -27,6 +27,7 @@ from driftloop.spec.model import ModelSpec
 from driftloop.training.column_statistics import ColumnStatistics, column_statistics
 from driftloop.training.dataset_manifest import DatasetQuery, OffsetRange, TrainingManifest
 from driftloop.training.estimators import feature_frame
+from driftloop.training.newest_rows import rank
 
 __all__ = ["OffsetRange", "SplitError", "TrainingManifest", "TrainingSet", "cut", "from_frame"]
 
@@ -62,8 +63,8 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, chosen: slice) -> TrainingSet:
-        """A stretch of the rows."""
+    def rows(self, chosen: slice | NDArray[np.int64]) -> TrainingSet:
+        """A stretch of the rows, or those at ascending places."""
         return TrainingSet(
             frame=self.frame.iloc[chosen].reset_index(drop=True),
             labels=self.labels[chosen],
@@ -73,6 +74,20 @@ class TrainingSet:
             ids=self.ids[chosen],
             sources=self.sources,
             labeled_at_ms=None if self.labeled_at_ms is None else self.labeled_at_ms[chosen],
+        )
+
+    def followed_by(self, later: TrainingSet) -> TrainingSet:
+        """These rows and then others, which are not earlier."""
+        if len(self) == 0:
+            return later
+        return TrainingSet(
+            frame=pd.concat([self.frame, later.frame], ignore_index=True),
+            labels=np.concatenate([self.labels, later.labels]),
+            predicted_at_ms=np.concatenate([self.predicted_at_ms, later.predicted_at_ms]),
+            said=np.concatenate([self.said, later.said]),
+            versions=np.concatenate([self.versions, later.versions]),
+            ids=np.concatenate([self.ids, later.ids]),
+            sources=self.sources,
         )
 
     def split(self, holdout: float) -> tuple[TrainingSet, TrainingSet]:
@@ -163,8 +178,9 @@ def cut(
     """The training set of the spec's model, of predictions made in [``from_ms``, ``to_ms``).
 
     ``rows`` may hold anything of ``labeled``, in any order. Of several rows of one prediction the one with the highest
-    (revision, labeled_at_ms) counts. Rows whose features, prediction or label the spec does not allow are left out and
-    counted. The result does not depend on the order of ``rows``.
+    (revision, labeled_at_ms) counts; of more than ``training.most_rows`` the newest are taken. Rows whose features,
+    prediction or label the spec does not allow are left out and counted. The result does not depend on the order of
+    ``rows``.
     """
     if spec.task == "ranking":
         raise SplitError(
@@ -178,17 +194,18 @@ def cut(
         known = best.get(row.prediction_id)
         if known is not None:
             superseded += 1
-            if _rank(row) <= _rank(known):
+            if rank(row) <= rank(known):
                 continue
         best[row.prediction_id] = row
     ordered = sorted(best.values(), key=lambda row: (row.predicted_at_ms, row.prediction_id))
+    ordered = ordered[-spec.training.most_rows :]
     features, labels, said = FeatureDecoder(spec), LabelDecoder(spec), PredictionDecoder(spec)
     kept: list[Labeled] = []
     decoded: list[tuple[Any, LabelValue, PredictionValue]] = []
     for row in ordered:
         try:
             decoded.append((features.decode_row(row.features), labels.decode(row.label), said.decode(row.prediction)))
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             continue
         kept.append(row)
     shape = (len(kept), len(spec.classes)) if spec.task == "multiclass" else (len(kept),)
@@ -226,11 +243,6 @@ def from_frame(
         versions=np.full(len(times), "", dtype=object),
         ids=np.array([f"row-{row}" for row in order], dtype=object),
     )
-
-
-def _rank(row: Labeled) -> tuple[int, int, int]:
-    # The offset settles which of two labels of the same revision and time counts: the one written later.
-    return row.revision, row.labeled_at_ms, row.label_offset
 
 
 def _label_type(spec: ModelSpec) -> type[np.float64] | type[np.int64]:

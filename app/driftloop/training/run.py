@@ -21,6 +21,7 @@ from driftloop.registry.runs import RunOutcome
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.training import progress
+from driftloop.training.breaker import why_held
 from driftloop.training.child import ChampionFile, TrainingFailed, TrainingProcesses, train_in_child
 from driftloop.training.dataset import TrainingSet, cut
 from driftloop.training.dataset_files import keep_dataset
@@ -94,6 +95,10 @@ class CommandRunner:
             self._registry.ensure_model(spec.model, spec.task, digest)
             version = self._registry.version_of_command(command.command_id)
             if version is None:
+                held = why_held(self._registry, spec, command)
+                if held is not None:
+                    self._registry.hold(spec.model, command.command_id, held, command.window_end_ms, ACTOR)
+                    return Finished("held", None, held)
                 name = self._train(spec, command)
                 version = self._registry.version(spec.model, name)
                 assert version is not None, f"{spec.model} {name} was registered a moment ago"
@@ -114,6 +119,8 @@ class CommandRunner:
         for change in self._registry.history(command.model_id):
             if change.command_id == command.command_id and change.action == "failed":
                 return Finished("failed", None, change.reason)
+            if change.command_id == command.command_id and change.action == "held":
+                return Finished("held", None, change.reason)
         return None
 
     def _train(self, spec: ModelSpec, command: RetrainCommand) -> str:
@@ -135,6 +142,7 @@ class CommandRunner:
                     champion,
                     seed=seed_from(command.command_id),
                     folder=Path(folder),
+                    changed_at_ms=command.changed_at_ms,
                     unreadable=data.unreadable,
                     processes=self._processes,
                     cancelled=self._cancelled,
@@ -156,14 +164,16 @@ class CommandRunner:
             trained,
             lineage=lineage,
             event_time_ms=command.window_end_ms,
-            reason=f"{command.trigger}: {command.reason}",
+            reason=f"{_asked_by(command)}: {command.reason}",
             actor=ACTOR,
             command_id=command.command_id,
         )
 
     def _cut(self, spec: ModelSpec, command: RetrainCommand) -> TrainingSet:
         progress.phase(f"cutting the data of {format_time(command.from_ms)} to {format_time(command.to_ms)}")
-        rows, sources = self._labeled.rows(spec.model, command.from_ms, command.to_ms)
+        rows, sources = self._labeled.rows(
+            spec.model, command.from_ms, command.to_ms, most_rows=spec.training.most_rows
+        )
         data = cut(rows, spec, command.from_ms, command.to_ms, sources)
         log.info(
             "training set cut", model=spec.model, rows=len(data), superseded=data.superseded, unreadable=data.unreadable
@@ -213,6 +223,10 @@ class CommandRunner:
             spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
         )
         return Finished("promoted", version.version, reason)
+
+
+def _asked_by(command: RetrainCommand) -> str:
+    return f"{command.trigger} (asked by {command.actor})" if command.actor else command.trigger
 
 
 def _work_folder(parent: Path, command_id: str) -> tempfile.TemporaryDirectory[str]:

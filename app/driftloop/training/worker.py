@@ -24,6 +24,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.events.decisions import RetrainCommand
+from driftloop.events.decoding import UNDECODABLE
+from driftloop.events.readable import unreadable
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.producer import DeliveryError, Producer
@@ -189,6 +191,10 @@ class Trainer:
             # The partition went to another worker meanwhile, which will find the run finished.
             log.warning("offset not committed", partition=message.partition(), error=str(error))
 
+    def publish_soon(self) -> None:
+        """Let the loop publish what another thread has put into the outbox, in its next turn."""
+        self._relay_due_s = 0.0
+
     def _publish(self) -> None:
         """Send what waits in the outbox. The broker may be away for a while: it stays there."""
         self._relay_due_s = time.monotonic() + _RELAY_EVERY_S
@@ -203,9 +209,11 @@ class Trainer:
         if value is None:
             return
         try:
-            command = msgspec.json.decode(value, type=RetrainCommand)
-        except msgspec.MsgspecError as error:
-            self._bury(message, str(error))
+            command = None if (problem := unreadable(value)) else msgspec.json.decode(value, type=RetrainCommand)
+        except UNDECODABLE as error:
+            command, problem = None, str(error)
+        if command is None:
+            self._bury(message, str(problem))
             return
         self._carry_out(command)
 
