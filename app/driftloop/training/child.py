@@ -31,7 +31,7 @@ from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.training import TrainingSpec
 from driftloop.training import artifacts, progress
-from driftloop.training.child_output import LOG, ChildOutput, FileListener, ended_by
+from driftloop.training.child_output import LOG, ChildOutput, FileListener, ended_by, last_lines
 from driftloop.training.choice import Choice
 from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
@@ -39,8 +39,8 @@ from driftloop.training.learning_on import LearnedOn
 from driftloop.training.limits import bound_memory, bound_threads, resident_bytes, too_large
 from driftloop.training.search import SearchResult
 from driftloop.training.train import Champion, Trained, train
-from driftloop.training.validation.keep import write_results
-from driftloop.training.validation.validate import reason_of, validate
+from driftloop.training.validation.keep import check_and_write
+from driftloop.training.validation.validate import reason_of
 
 __all__ = ["ChampionFile", "Job", "TrainingCancelled", "TrainingFailed", "TrainingProcesses", "train_in_child"]
 
@@ -55,7 +55,6 @@ _JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _REFERENCE = (
 )
 _POLL_S = 0.05
 _PARENT_GONE = 75
-_EARLY_BYTES = 8_192
 #: What is started for a training.
 COMMAND = [sys.executable, "-m", "driftloop.training.child"]
 
@@ -212,15 +211,6 @@ def _launch() -> subprocess.Popen[bytes]:
     return process
 
 
-def _said_early(process: subprocess.Popen[bytes]) -> list[str]:
-    """What a process wrote that has not come as far as its job."""
-    if process.stdout is None:
-        return []
-    process.stdout.seek(0, os.SEEK_END)
-    process.stdout.seek(max(0, process.stdout.tell() - _EARLY_BYTES))
-    return [line for line in process.stdout.read().decode("utf-8", "replace").splitlines() if line.strip()]
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
@@ -256,7 +246,7 @@ def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, c
                 raise TrainingFailed(_with_words(too_large(most_bytes), output.last_words()))
             time.sleep(_POLL_S)
         output.forward(to_end=True)
-        early = _said_early(process)
+        early = last_lines(process.stdout)
     finally:
         _end(process)
     if process.returncode != 0 or not (folder / _RESULT).exists():
@@ -309,16 +299,10 @@ def _work(folder: Path) -> None:
 
 def _validate(folder: Path, job: Job, data: TrainingSet) -> None:
     """Check the data before anything is trained on it. Raises :class:`TrainingFailed`."""
-    progress.phase("validating the data")
     path = folder / _REFERENCE
     reference = ReferenceProfile.decode(path.read_bytes()) if path.exists() else None
     asset = hashlib.sha256((folder / _DATA).read_bytes()).hexdigest()
-    result, suite_result = validate(job.spec, data, reference, unreadable=job.unreadable, asset=asset)
-    write_results(folder, result, suite_result)
-    for check in result.checks:
-        if check.verdict != "pass":
-            progress.line(f"{check.verdict}: {check.check}: {check.sentence}")
-    progress.line(f"validation: {result.verdict} after {len(result.checks):,} checks of {len(data):,} rows")
+    result = check_and_write(folder, job.spec, data, reference, unreadable=job.unreadable, asset=asset)
     if result.verdict == "fail":
         raise TrainingFailed(reason_of(result))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from driftloop.training import progress
 
-__all__ = ["LOG", "PROGRESS", "ChildOutput", "FileListener", "ended_by"]
+__all__ = ["LOG", "PROGRESS", "ChildOutput", "FileListener", "ended_by", "last_lines"]
 
 LOG, PROGRESS = "child.log", "progress.jsonl"
 
@@ -18,6 +20,7 @@ LOG, PROGRESS = "child.log", "progress.jsonl"
 _CHUNK_BYTES = 65_536
 _MOST_BEHIND_BYTES = 1_048_576
 _LAST_LINES = 3
+_EARLY_BYTES = 8_192
 _LONGEST_REASON = 600
 
 
@@ -100,6 +103,15 @@ class _Tail:
         if to_end and self._rest:
             yield self._rest.decode("utf-8", "replace")
             self._rest = b""
+
+
+def last_lines(stream: IO[bytes] | None) -> list[str]:
+    """The lines at the end of what a process wrote into a file before it had a job."""
+    if stream is None:
+        return []
+    stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, stream.tell() - _EARLY_BYTES))
+    return [line for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def ended_by(returncode: int) -> str:

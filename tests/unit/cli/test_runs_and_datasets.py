@@ -35,7 +35,7 @@ class FixedLog:
     def __init__(self, rows: list[Labeled]) -> None:
         self._rows = rows
 
-    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+    def rows(self, model_id: str, from_ms: int, to_ms: int, **more: object) -> tuple[list[Labeled], list[OffsetRange]]:
         return self._rows, [OffsetRange(partition=0, first=0, end=len(self._rows))]
 
 

@@ -72,7 +72,7 @@ def test_the_child_tells_its_phases_and_leaves_the_result_of_the_checks(tmp_path
     assert told.phases == [
         "validating the data",
         "fitting on 320 rows",
-        "fitting on all 400 rows",
+        "fitting again, the 80 later rows with the others",
         "judging by 3 gates on 80 later rows",
         "making the reference profile",
     ]

@@ -7,20 +7,34 @@ from typing import Any
 
 import msgspec
 
+from driftloop.profiles.reference import ReferenceProfile
 from driftloop.registry.artifacts import ArtifactStore
+from driftloop.spec.model import ModelSpec
 from driftloop.training import progress
+from driftloop.training.dataset import TrainingSet
 from driftloop.training.validation.result import ValidationResult
+from driftloop.training.validation.validate import validate
 
-__all__ = ["keep_results", "write_results"]
+__all__ = ["check_and_write", "keep_results"]
 
 _VALIDATION, _EXPECTATIONS = "validation.json", "expectations.json"
 
 
-def write_results(folder: Path, result: ValidationResult, suite_result: dict[str, Any] | None) -> None:
-    """Leave the results in the folder of the training. Floats are written so that they are read back the same."""
+def check_and_write(
+    folder: Path, spec: ModelSpec, data: TrainingSet, reference: ReferenceProfile | None, *, unreadable: int, asset: str
+) -> ValidationResult:
+    """Check the data, tell what is not as it should be, and leave the results in the folder of the training. Arguments
+    are those of :func:`~driftloop.training.validation.validate.validate`."""
+    progress.phase("validating the data")
+    result, suite_result = validate(spec, data, reference, unreadable=unreadable, asset=asset)
     if suite_result is not None:
         (folder / _EXPECTATIONS).write_bytes(msgspec.json.encode(suite_result))
     (folder / _VALIDATION).write_bytes(msgspec.json.encode(result))
+    for check in result.checks:
+        if check.verdict != "pass":
+            progress.line(f"{check.verdict}: {check.check}: {check.sentence}")
+    progress.line(f"validation: {result.verdict} after {len(result.checks):,} checks of {len(data):,} rows")
+    return result
 
 
 def keep_results(folder: Path, store: ArtifactStore) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def _bins(values: Floats, half: int) -> NDArray[np.intp]:
 
 def _categories(values: pd.Series[Any], half: int) -> NDArray[np.intp]:
     """A number for each category of the earlier half; those that only the later half has are one category."""
-    known = {value: code for code, value in enumerate(dict.fromkeys(values.iloc[:half]))}
-    return np.array([known.get(value, len(known)) for value in values], np.intp)
+    codes = pd.factorize(values, use_na_sentinel=False)[0]  # numbered as they first come
+    return np.asarray(np.minimum(codes, codes[:half].max() + 1), np.intp)
 
 
 def _means(codes: NDArray[np.intp], targets: Floats, half: int) -> Floats:
