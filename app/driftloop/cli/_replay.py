@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
+from driftloop.demo.supervisor import interrupt_on_sigterm
 from driftloop.events.messages import Alert, RetrainCommand, WindowReport
 from driftloop.events.time import NEVER_MS, format_time, parse_time
 from driftloop.judging.alerts import window_kind_of
@@ -20,6 +21,7 @@ from driftloop.kafka.log_reader import LogReadError, end_offsets
 from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
 from driftloop.registry.errors import RegistryError
 from driftloop.replay.history import History, replay_history
+from driftloop.replay.processes import ReplayProcessDied, default_processes
 from driftloop.replay.published import Published, read_published
 from driftloop.replay.source import ReplayStep
 from driftloop.replay.verify import Difference, compare_alerts, compare_commands, compare_reports
@@ -30,6 +32,8 @@ from driftloop.streaming.catalog import RegistryCatalog
 __all__ = ["ReplayRequest", "run_replay"]
 
 _SHOWN_DIFFERENCES = 20
+_INTERRUPTED = 130
+_PROCESS_DIED = 70
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,25 @@ class ReplayRequest:
     segments: bool = False
     verify: bool = False
     as_json: bool = False
+    processes: int | None = None
 
 
 def run_replay(settings: Settings, request: ReplayRequest) -> int:
-    """Returns the exit code: 0, 1 if --verify found differences, 2 for what a person must mend."""
+    """Returns the exit code: 0; 1 if --verify found differences; 2 for what a person must mend; 70 if a process of the
+    replay died; 130 after Ctrl-C or SIGTERM."""
     notes = Console(stderr=True)
+    try:
+        with interrupt_on_sigterm():
+            return _run(settings, request, notes)
+    except KeyboardInterrupt:
+        notes.print("driftloop replay: stopped; nothing was written", highlight=False)
+        return _INTERRUPTED
+    except ReplayProcessDied as error:
+        notes.print(f"[red]driftloop replay:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return 2 if error.mendable else _PROCESS_DIED
+
+
+def _run(settings: Settings, request: ReplayRequest, notes: Console) -> int:
     try:
         from_ms = NEVER_MS if request.start is None else parse_time(request.start)
         until_ms = None if request.end is None else parse_time(request.end)
@@ -55,7 +73,7 @@ def run_replay(settings: Settings, request: ReplayRequest) -> int:
             raise ValueError("--verify compares with the live run, which used the live specs: leave out --spec")
         live = load_specs(settings.specs)
         specs = _specs(live, request)
-        history = _replay(settings, specs, until_ms, notes)
+        history = _replay(settings, specs, until_ms, request.processes, notes)
         chosen = _Chosen(history, from_ms, 2**62 if until_ms is None else until_ms, request)
         if request.verify:
             return _verify(read_published(settings), chosen, notes)
@@ -86,7 +104,9 @@ def _specs(live: dict[str, ModelSpec], request: ReplayRequest) -> dict[str, Mode
     return specs
 
 
-def _replay(settings: Settings, specs: dict[str, ModelSpec], until_ms: int | None, notes: Console) -> History:
+def _replay(
+    settings: Settings, specs: dict[str, ModelSpec], until_ms: int | None, processes: int | None, notes: Console
+) -> History:
     engine = open_engine(settings.resolved_database_url)
     problem = schema_problem(engine)
     if problem:
@@ -105,7 +125,14 @@ def _replay(settings: Settings, specs: dict[str, ModelSpec], until_ms: int | Non
             progress.update(bar, completed=sum(read.values()), description=f"replaying{day}")
 
         try:
-            return replay_history(settings, specs, catalog, until_ms=until_ms, on_step=on_step)
+            return replay_history(
+                settings,
+                specs,
+                catalog,
+                until_ms=until_ms,
+                on_step=on_step,
+                processes=processes or default_processes(settings.source_partitions),
+            )
         finally:
             engine.dispose()
 
