@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 from msgspec import Raw
+from threadpoolctl import threadpool_limits
 
 from driftloop.demo.flights import load_flights
 from driftloop.demo.run import SPECS
@@ -47,9 +48,11 @@ def prepare(settings: Settings) -> None:
     departure = flights["departure_ms"].to_numpy(np.int64)
     january = flights[(departure >= _TRAINED_FROM_MS) & (departure < STREAM_FROM_MS) & (flights["arrival_ms"] >= 0)]
     times_ms = january["departure_ms"].to_numpy(np.int64)
-    for spec in load_specs(settings.specs).values():
-        labels = january["late" if spec.task == "binary" else "arr_delay"].to_numpy()
-        register_first_version(registry, spec, january, labels, times_ms, STREAM_FROM_MS)
+    # With more threads than processors that are free they wait for each other, however small the data is.
+    with threadpool_limits(1):
+        for spec in load_specs(settings.specs).values():
+            labels = january["late" if spec.task == "binary" else "arr_delay"].to_numpy()
+            register_first_version(registry, spec, january, labels, times_ms, STREAM_FROM_MS)
     engine.dispose()
 
 

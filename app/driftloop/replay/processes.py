@@ -95,7 +95,7 @@ class PartitionProcesses:
     def _next(self, partition: int) -> ReplayStep | None:
         member = self._of[partition]
         try:
-            frame = _decode(member.channel.recv_bytes())
+            frame: child.Frame = _decode(member.channel.recv_bytes())
         except EOFError:
             raise ReplayProcessDied(f"{member.name} {_how_it_ended(member.process)}") from None
         if isinstance(frame, child.Failed):

@@ -41,10 +41,14 @@ def build_app(
     *,
     web_port: int,
     timers: dict[float, Callable[[], Awaitable[None]]] | None = None,
+    after_batch: Callable[[], None] | None = None,
 ) -> faust.App:
     """A Faust app that reads ``topics`` in record batches and hands them to the service, one at a time, in order.
 
-    ``timers``: seconds to coroutine function.
+    ``timers``: seconds to coroutine function. ``after_batch`` is called when the service has taken a batch in.
+
+    What waits in memory is bounded, whatever the backlog is: a fetch of a partition (``consumer_max_fetch_size``) in
+    the client, and ``stream_buffer_maxsize`` batches in the stream; while that is full nothing is fetched.
     """
     app = faust.App(
         f"{settings.app_id}-{role}",
@@ -67,6 +71,7 @@ def build_app(
         web_host=settings.web_host,
         stream_wait_empty=False,
         stream_buffer_maxsize=16,
+        consumer_max_fetch_size=1_048_576,
     )
     channel = app.topic(*topics, key_serializer="raw", value_serializer=RECORDS_CODEC)
 
@@ -74,6 +79,8 @@ def build_app(
         async for event in stream.events():
             message = event.message
             await _or_die(service.take(batch_of(message.topic, message.partition, message.value)), role)
+            if after_batch is not None:
+                after_batch()
 
     app.agent(channel, name=role)(consume)
 

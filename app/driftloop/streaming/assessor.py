@@ -25,6 +25,7 @@ from driftloop.registry import AssessmentStore, Committed, Relay, StaleStateErro
 from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.streaming.catalog import RegistryCatalog
+from driftloop.streaming.made_by import stamped
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.placement import model_partition
 
@@ -139,6 +140,7 @@ class AssessorService:
 
     def _write(self, partition: int, advance: Advance) -> Committed:
         judged = advance.judged
+        reports = [(stamped(report, self._settings.source_partitions), stats) for report, stats in judged.reports]
         deadline_s = time.monotonic() + _DATABASE_PATIENCE_S
         while True:
             try:
@@ -146,7 +148,7 @@ class AssessorService:
                     partition=partition,
                     restart_offset=advance.restart_offset,
                     states={**advance.states, _progress_key(partition): advance.progress},
-                    reports=judged.reports,
+                    reports=reports,
                     alerts=judged.alerts,
                     decisions=judged.decisions,
                     commands=judged.commands,
