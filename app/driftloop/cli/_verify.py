@@ -8,7 +8,9 @@ from rich.console import Console
 
 from driftloop.cli._tables import counted, open_console
 from driftloop.cli._wanted import Wanted
-from driftloop.events.messages import Alert, RetrainCommand, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.judging.alerts import window_kind_of
 from driftloop.replay.history import History

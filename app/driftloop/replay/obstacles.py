@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import end_offsets, partition_count, start_offsets

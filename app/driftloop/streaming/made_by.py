@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 
 __all__ = ["made_by", "stamped"]
 
