@@ -1,7 +1,7 @@
 """A burst that a worker cannot keep up with stays in the topics: no event is lost, and memory does not grow with it.
 
-Two backlogs with the same rows in every window, one four times as long as the other one. ``DRIFTLOOP_TEST_BURST=5000000``
-makes the longer one so many events.
+Two backlogs with the same rows in every window, one some times as long as the other one.
+``DRIFTLOOP_TEST_BURST=5000000`` makes the longer one so many events.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from support.own_settings import own_settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-SHORT = 100_000
-LONG = int(os.environ.get("DRIFTLOOP_TEST_BURST", "400000"))
+SHORT = 200_000
+LONG = int(os.environ.get("DRIFTLOOP_TEST_BURST", "600000"))
 #: Between two runs of the same worker on the same backlog peaks differ by some MiB; every event of the longer backlog
 #: that were kept would add a kilobyte or so.
 ROOM_BYTES = 48 * 1024 * 1024

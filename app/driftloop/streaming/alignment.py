@@ -1,23 +1,21 @@
-"""Keeping the two topics of a source partition together in event time while a backlog is worked off.
+"""Keeping a worker's source partitions together in event time while a backlog is worked off.
 
 What is read of one topic waits in memory for the other one: predictions for their labels, labels for their predictions.
-Fetched by bytes, a backlog's small labels come some times faster than its predictions, and all of them would have to
-wait. So the topic that is ahead by more than a bound is not fetched any further while the other one has records left.
-What a window holds does not hang on it.
+What is read of one partition waits, as partials, in the assessor's memory for the other partitions. And fetched by bytes,
+a backlog's small labels come some times faster than its predictions. So whatever is ahead by more than a bound of what
+is furthest behind is not fetched any further, while that has records left. What a window holds does not hang on it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from faust.types import TP
 
-__all__ = ["Alignment", "Position", "Side", "side_to_hold"]
-
-Side = Literal["predictions", "labels"]
+__all__ = ["Alignment", "Position", "to_hold"]
 
 
 @dataclass(frozen=True)
@@ -40,22 +38,20 @@ class Fetching(Protocol):
     def on_buffer_drop(self, tp: TP) -> None: ...
 
 
-def side_to_hold(position: Position, *, predictions_left: bool, labels_left: bool, bound_ms: int) -> Side | None:
-    """The topic that must wait, if one must. ``*_left``: whether more can be read of it now; a topic without holds
-    nobody up.
+def to_hold(event_times_ms: Mapping[TP, int], left: Collection[TP], bound_ms: int) -> set[TP]:
+    """The topic partitions that must wait. ``event_times_ms``: the largest one taken in; ``left``: those of which more
+    can be read now; others hold nobody up.
 
-    >>> behind = Position(0, 10, 1_000, 10, 9_000)
-    >>> side_to_hold(behind, predictions_left=True, labels_left=True, bound_ms=5_000)
-    'labels'
-    >>> side_to_hold(behind, predictions_left=False, labels_left=True, bound_ms=5_000) is None
+    >>> a, b = TP("predictions", 0), TP("labels", 0)
+    >>> to_hold({a: 1_000, b: 9_000}, {a, b}, 5_000) == {b}
     True
+    >>> to_hold({a: 1_000, b: 9_000}, {b}, 5_000)
+    set()
     """
-    ahead_ms = position.labels_max_ms - position.predictions_max_ms
-    if ahead_ms > bound_ms and predictions_left:
-        return "labels"
-    if -ahead_ms > bound_ms and labels_left:
-        return "predictions"
-    return None
+    if not left:
+        return set()
+    furthest_behind_ms = min(event_times_ms[tp] for tp in left)
+    return {tp for tp, time_ms in event_times_ms.items() if time_ms - furthest_behind_ms > bound_ms}
 
 
 class Alignment:
@@ -85,18 +81,18 @@ class Alignment:
 
     def look(self, positions: Iterable[Position], fetching: Fetching) -> None:
         """``positions``: of all source partitions that are here now."""
-        hold: set[TP] = set()
+        event_times_ms: dict[TP, int] = {}
+        left: set[TP] = set()
         for position in positions:
-            predictions = TP(self._predictions, position.partition)
-            labels = TP(self._labels, position.partition)
-            side = side_to_hold(
-                position,
-                predictions_left=self._left(predictions, position.predictions_offset),
-                labels_left=self._left(labels, position.labels_offset),
-                bound_ms=self._bound_ms,
-            )
-            if side is not None:
-                hold.add(labels if side == "labels" else predictions)
+            for topic, offset, max_ms in (
+                (self._predictions, position.predictions_offset, position.predictions_max_ms),
+                (self._labels, position.labels_offset, position.labels_max_ms),
+            ):
+                tp = TP(topic, position.partition)
+                event_times_ms[tp] = max_ms
+                if self._left(tp, offset):
+                    left.add(tp)
+        hold = to_hold(event_times_ms, left, self._bound_ms)
         for tp in self.held - hold:
             fetching.on_buffer_drop(tp)
         for tp in hold:

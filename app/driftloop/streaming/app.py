@@ -70,7 +70,9 @@ def build_app(
         web_bind=settings.web_host,
         web_host=settings.web_host,
         stream_wait_empty=False,
-        stream_buffer_maxsize=16,
+        # Small enough that Faust asks for more of all partitions at once, when it has run empty: with a larger one it
+        # lets go of one after the other in an order of its own, and some partitions get next to nothing.
+        stream_buffer_maxsize=2,
         consumer_max_fetch_size=1_048_576,
     )
     channel = app.topic(*topics, key_serializer="raw", value_serializer=RECORDS_CODEC)

@@ -1,5 +1,6 @@
-"""Merging is associative and commutative to the last bit, and empty statistics change nothing: for every kind of partial
-that crosses a process, as real windows of four source partitions have them, with all that a spec can ask for."""
+"""Merging is associative and commutative to the last bit, and empty statistics change nothing: for every kind of
+partial that crosses a process, as real windows of four source partitions have them, with all that a spec can ask for.
+"""
 
 from __future__ import annotations
 

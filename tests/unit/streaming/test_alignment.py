@@ -72,11 +72,18 @@ def test_an_end_that_no_record_reaches_holds_nobody_up_for_long() -> None:
     assert setup.look(Position(0, 12, 600, 20, 9_500)) == {("l", 0)}
 
 
-def test_partitions_are_looked_at_one_by_one_and_let_go_when_they_leave() -> None:
+def test_partitions_that_leave_are_let_go() -> None:
     setup = Setup({(topic, at): 1_000 for topic in ("p", "l") for at in (0, 1)})
     first, second = Position(0, 10, 500, 10, 9_000), Position(1, 10, 9_000, 10, 500)
     assert setup.look(first, second) == {("l", 0), ("p", 1)}
     assert setup.look(second) == {("p", 1)}
+
+
+def test_a_partition_waits_for_the_others_too() -> None:
+    setup = Setup({(topic, at): 1_000 for topic in ("p", "l") for at in (0, 1)})
+    assert setup.look(Position(0, 10, 500, 10, 500), Position(1, 10, 601, 10, 600)) == {("p", 1)}
+    setup.ends["p", 0] = setup.ends["l", 0] = 10
+    assert setup.look(Position(0, 10, 500, 10, 500), Position(1, 10, 601, 10, 600)) == set()
 
 
 def test_what_faust_lets_go_by_itself_is_held_again() -> None:
