@@ -1,7 +1,7 @@
 """Keeping a worker's source partitions together in event time while a backlog is worked off.
 
 What is read of one topic waits in memory for the other one: predictions for their labels, labels for their predictions.
-What is read of one partition waits, as partials, in the assessor's memory for the other partitions. And fetched by bytes,
+What is read of one partition waits, as partials, in the assessor's memory for the others. And fetched by bytes,
 a backlog's small labels come some times faster than its predictions. So whatever is ahead by more than a bound of what
 is furthest behind is not fetched any further, while that has records left. What a window holds does not hang on it.
 """
