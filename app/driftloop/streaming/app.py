@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 EXIT_FATAL = 70
 
 
+#: A queue's size is divided by this to get the one from which on it is under pressure.
+_NEVER = 1e-9
+
+
 class PartitionService(Protocol):
     """What an app drives: partitions come and go, batches come in."""
 
@@ -31,6 +35,19 @@ class PartitionService(Protocol):
     async def revoke(self, partitions: Iterable[int]) -> None: ...
 
     async def take(self, batch: RecordBatch) -> None: ...
+
+
+class _App(faust.App):  # type: ignore[misc]
+    """Its streams' buffers know full and not full, and who fetches waits while one is full.
+
+    Faust's own way lets go of partitions at four fifths and takes them up again one by one in an order of its own, so
+    that some of them get next to nothing while a backlog is worked off; and when it has let go of all it sleeps.
+    """
+
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> Any:  # noqa: N802
+        queue = super().FlowControlQueue(maxsize, clear_on_resume=clear_on_resume)
+        queue.pressure_high_ratio = _NEVER
+        return queue
 
 
 def build_app(
@@ -50,7 +67,7 @@ def build_app(
     What waits in memory is bounded, whatever the backlog is: a fetch of a partition (``consumer_max_fetch_size``) in
     the client, and ``stream_buffer_maxsize`` batches in the stream; while that is full nothing is fetched.
     """
-    app = faust.App(
+    app = _App(
         f"{settings.app_id}-{role}",
         broker=";".join(f"kafka://{server}" for server in settings.bootstrap.split(",")),
         broker_credentials=broker_credentials(settings),
@@ -70,8 +87,6 @@ def build_app(
         web_bind=settings.web_host,
         web_host=settings.web_host,
         stream_wait_empty=False,
-        # Small enough that Faust asks for more of all partitions at once, when it has run empty: with a larger one it
-        # lets go of one after the other in an order of its own, and some partitions get next to nothing.
         stream_buffer_maxsize=2,
         consumer_max_fetch_size=1_048_576,
     )
