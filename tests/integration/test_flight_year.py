@@ -33,7 +33,7 @@ STOP_MS = flight_year.YEAR_MS if YEAR else flight_year.QUARTER_MS
 REPLAY_LIMIT_S = 60.0
 
 
-@pytest.mark.timeout(900 if YEAR else 400)
+@pytest.mark.timeout(1500 if YEAR else 400)
 def test_a_replay_of_a_disturbed_live_run_has_no_difference(apache_kafka: Broker, tmp_path: Path) -> None:
     settings = own_settings(
         apache_kafka.bootstrap,
@@ -83,7 +83,7 @@ def replay(settings: Settings, processes: int) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
