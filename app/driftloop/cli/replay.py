@@ -19,6 +19,10 @@ def replay(
     model: Annotated[str | None, typer.Option(help="only this model")] = None,
     segments: Annotated[bool, typer.Option(help="show segments too")] = False,
     verify: Annotated[bool, typer.Option(help="compare with what the live system published, field by field")] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="processes for the source partitions [default: one each, up to the processors]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
     """Read the topics again through the same core and show the window reports; nothing is written.
@@ -29,4 +33,6 @@ def replay(
     from driftloop.cli._replay import ReplayRequest, run_replay
     from driftloop.settings import Settings
 
-    raise typer.Exit(run_replay(Settings(), ReplayRequest(start, end, spec, model, segments, verify, as_json)))
+    raise typer.Exit(
+        run_replay(Settings(), ReplayRequest(start, end, spec, model, segments, verify, as_json, processes))
+    )

@@ -247,6 +247,8 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     the number of windows with rows that it was merged from.
     ``confusion`` has a row for each true class and a column for each predicted one (binary: negative, positive).
     ``drifted_importance`` is the drifting features' share of the judged features' importance, None if none is known.
+    ``made_by`` names the software that wrote it, ``source_partitions`` is how many there were: neither is part of the
+    content that ``content_digest`` is of.
     """
 
     report_id: str
@@ -282,4 +284,6 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     comparisons: list[EstimateComparison] = field(default_factory=list)
     labels: LabelReport | None = None
     concept: list[ConceptReport] = field(default_factory=list)
+    made_by: str = ""
+    source_partitions: int = 0
     schema_version: int = SCHEMA_VERSION

@@ -27,6 +27,7 @@ __all__ = [
     "read_partition",
     "read_topic",
     "reader_config",
+    "start_offsets",
 ]
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def end_offsets(
             partitions = range(count_partitions(consumer, topic))
         starts = [TopicPartition(topic, partition) for partition in sorted(set(partitions))]
         for start in starts:
-            start.offset = _claimed_end(consumer, start, stall_timeout_s)
+            _, start.offset = _claimed_span(consumer, start, stall_timeout_s)
         waiting = {start.partition for start in starts}
         ends: dict[int, int] = {}
         consumer.assign(starts)
@@ -192,6 +193,17 @@ def end_offsets(
                     waiting.discard(partition)
             quiet.check()
         return ends
+    finally:
+        consumer.close()
+
+
+def start_offsets(
+    config: ClientConfig, topic: str, partitions: Iterable[int], *, timeout_s: float = STALL_TIMEOUT_S
+) -> dict[int, int]:
+    """Partition -> the lowest offset that may still be there: what was below it, retention has removed."""
+    consumer = Consumer(reader_config(config))
+    try:
+        return {at: _claimed_span(consumer, TopicPartition(topic, at), timeout_s)[0] for at in sorted(set(partitions))}
     finally:
         consumer.close()
 
@@ -305,15 +317,16 @@ def is_end(message: Message) -> bool:
     raise LogReadError(f"cannot read {message.topic()}[{message.partition()}]: {error.str()}")
 
 
-def _claimed_end(consumer: Consumer, place: TopicPartition, timeout_s: float) -> int:
+def _claimed_span(consumer: Consumer, place: TopicPartition, timeout_s: float) -> tuple[int, int]:
+    """Start and end of a partition as the broker says."""
     try:
-        _, end = consumer.get_watermark_offsets(place, timeout_s, cached=False)
+        first, end = consumer.get_watermark_offsets(place, timeout_s, cached=False)
     except KafkaException as error:
         raise LogReadError(
-            f"cannot find the end of {place.topic}[{place.partition}]: {error.args[0].str()}; check that the partition "
-            "exists and the broker is up"
+            f"cannot find start and end of {place.topic}[{place.partition}]: {error.args[0].str()}; check that the "
+            "partition exists and the broker is up"
         ) from error
-    return int(end)
+    return int(first), int(end)
 
 
 def _high_watermark(consumer: Consumer, topic: str, partition: int) -> int | None:

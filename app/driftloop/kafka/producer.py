@@ -47,7 +47,9 @@ class Producer:
                 "linger.ms": 5,
                 "partitioner": "murmur2_random",
                 "message.max.bytes": MAX_MESSAGE_BYTES,
+                # What comes first is waited for; partials are a thousand times larger than other records.
                 "queue.buffering.max.messages": 200_000,
+                "queue.buffering.max.kbytes": 131_072,
                 **config,
                 "delivery.report.only.error": True,
                 "on_delivery": self._on_delivery,

@@ -421,6 +421,8 @@ class SourceMonitor:
             if passed_ms >= cohort.drop_ms and (self.rebuilding or cohort.published):
                 for pending in cohort.rows:
                     self._pending.remove(pending)
+                # Rows and cohort refer to each other, and the collector of cycles does not look into the rows.
+                cohort.rows.clear()
                 del self._cohorts[key]
         letters = []
         for labels in list(self._pending.waiting()):

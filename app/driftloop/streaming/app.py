@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 EXIT_FATAL = 70
 
 
+#: A queue's size is divided by this to get the one from which on it is under pressure.
+_NEVER = 1e-9
+
+
 class PartitionService(Protocol):
     """What an app drives: partitions come and go, batches come in."""
 
@@ -33,6 +37,19 @@ class PartitionService(Protocol):
     async def take(self, batch: RecordBatch) -> None: ...
 
 
+class _App(faust.App):  # type: ignore[misc]
+    """Its streams' buffers know full and not full, and who fetches waits while one is full.
+
+    Faust's own way lets go of partitions at four fifths and takes them up again one by one in an order of its own, so
+    that some of them get next to nothing while a backlog is worked off; and when it has let go of all it sleeps.
+    """
+
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> Any:  # noqa: N802
+        queue = super().FlowControlQueue(maxsize, clear_on_resume=clear_on_resume)
+        queue.pressure_high_ratio = _NEVER
+        return queue
+
+
 def build_app(
     settings: Settings,
     role: str,
@@ -41,12 +58,16 @@ def build_app(
     *,
     web_port: int,
     timers: dict[float, Callable[[], Awaitable[None]]] | None = None,
+    after_batch: Callable[[], None] | None = None,
 ) -> faust.App:
     """A Faust app that reads ``topics`` in record batches and hands them to the service, one at a time, in order.
 
-    ``timers``: seconds to coroutine function.
+    ``timers``: seconds to coroutine function. ``after_batch`` is called when the service has taken a batch in.
+
+    What waits in memory is bounded, whatever the backlog is: a fetch of a partition (``consumer_max_fetch_size``) in
+    the client, and ``stream_buffer_maxsize`` batches in the stream; while that is full nothing is fetched.
     """
-    app = faust.App(
+    app = _App(
         f"{settings.app_id}-{role}",
         broker=";".join(f"kafka://{server}" for server in settings.bootstrap.split(",")),
         broker_credentials=broker_credentials(settings),
@@ -66,7 +87,8 @@ def build_app(
         web_bind=settings.web_host,
         web_host=settings.web_host,
         stream_wait_empty=False,
-        stream_buffer_maxsize=16,
+        stream_buffer_maxsize=2,
+        consumer_max_fetch_size=1_048_576,
     )
     channel = app.topic(*topics, key_serializer="raw", value_serializer=RECORDS_CODEC)
 
@@ -74,6 +96,8 @@ def build_app(
         async for event in stream.events():
             message = event.message
             await _or_die(service.take(batch_of(message.topic, message.partition, message.value)), role)
+            if after_batch is not None:
+                after_batch()
 
     app.agent(channel, name=role)(consume)
 

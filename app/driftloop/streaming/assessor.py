@@ -27,6 +27,7 @@ from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.streaming.catalog import RegistryCatalog
 from driftloop.streaming.dead_letters import produce_dead_letters
+from driftloop.streaming.made_by import stamped
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.partials import readable_partials
 from driftloop.streaming.placement import model_partition
@@ -155,6 +156,7 @@ class AssessorService:
 
     def _write(self, partition: int, advance: Advance) -> Committed:
         judged = advance.judged
+        reports = [(stamped(report, self._settings.source_partitions), stats) for report, stats in judged.reports]
         deadline_s = time.monotonic() + _DATABASE_PATIENCE_S
         while True:
             try:
@@ -162,7 +164,7 @@ class AssessorService:
                     partition=partition,
                     restart_offset=advance.restart_offset,
                     states={**advance.states, _progress_key(partition): advance.progress},
-                    reports=judged.reports,
+                    reports=reports,
                     alerts=judged.alerts,
                     decisions=judged.decisions,
                     commands=judged.commands,

@@ -26,6 +26,7 @@ from driftloop.monitoring.outputs import MonitorOutputs
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
 from driftloop.settings import Settings
+from driftloop.streaming.alignment import Position
 from driftloop.streaming.dead_letters import produce_dead_letters
 from driftloop.streaming.placement import model_partition
 from driftloop.streaming.recovery import latest_progress, rebuild
@@ -75,6 +76,19 @@ class MonitorService:
                 end = end_offset(topic, partition)
                 if end is not None:
                     self._metrics.progress(topic, partition, lag=end - offset)
+
+    def positions(self) -> list[Position]:
+        """How far each source partition that is here has been taken in."""
+        return [
+            Position(
+                partition,
+                source.monitor.predictions_offset,
+                source.monitor.predictions_max_ms,
+                source.monitor.labels_offset,
+                source.monitor.labels_max_ms,
+            )
+            for partition, source in self._sources.items()
+        ]
 
     @property
     def partitions(self) -> list[int]:

@@ -20,6 +20,7 @@ from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry import RegistryError, schema_problem
 from driftloop.registry.database import what_it_said
 from driftloop.settings import Settings
+from driftloop.streaming.alignment import Alignment
 from driftloop.streaming.app import EXIT_FATAL, build_app
 from driftloop.streaming.assessor import AssessorService
 from driftloop.streaming.models_view import ModelsView
@@ -56,6 +57,7 @@ class _Worker:
         self._monitor: MonitorService | None = None
         self._assessor: AssessorService | None = None
         self._monitor_app: faust.App | None = None
+        self._alignment: Alignment | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -106,7 +108,11 @@ class _Worker:
                 self._monitor,
                 web_port=settings.web_port,
                 timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._beat},
+                after_batch=self._align,
             )
+            # A window's rows are in memory anyway: being ahead by one makes it twice as many at most.
+            bound_ms = max((spec.window_ms for spec in runtime.specs.values()), default=0)
+            self._alignment = Alignment(topics.predictions, topics.labels, bound_ms, self._end_offset)
             apps.append(self._monitor_app)
         if self._role in ("all", "assessor"):
             self._assessor = AssessorService(
@@ -135,6 +141,12 @@ class _Worker:
         self._heartbeat.beat()
         if self._monitor is not None:
             self._monitor.show_lag(self._end_offset)
+        # Also when no batch comes: what one topic waited for may have been the end of the other.
+        self._align()
+
+    def _align(self) -> None:
+        if self._alignment is not None and self._monitor is not None and self._monitor_app is not None:
+            self._alignment.look(self._monitor.positions(), self._monitor_app.consumer)
 
     def _end_offset(self, topic: str, partition: int) -> int | None:
         end = self._monitor_app.consumer.highwater(TP(topic, partition)) if self._monitor_app else None
