@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import Label, Prediction
+from driftloop.events.readable import unreadable
 from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
@@ -223,6 +224,8 @@ class Intake:
                 "oversized",
                 f"the record has {len(value)} bytes, more than the limit of {self._limits.max_message_bytes}",
             )
+        if (problem := unreadable(value)) is not None:
+            raise _Refused("malformed_json", problem)
         return value
 
     def _check_time(self, event_time_ms: int, record_time_ms: int) -> None:

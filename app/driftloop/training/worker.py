@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.events.messages import RetrainCommand
+from driftloop.events.readable import unreadable
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.producer import DeliveryError, Producer
@@ -200,9 +201,11 @@ class Trainer:
         if value is None:
             return
         try:
-            command = msgspec.json.decode(value, type=RetrainCommand)
+            command = None if (problem := unreadable(value)) else msgspec.json.decode(value, type=RetrainCommand)
         except msgspec.MsgspecError as error:
-            self._bury(message, str(error))
+            command, problem = None, str(error)
+        if command is None:
+            self._bury(message, str(problem))
             return
         self._carry_out(command)
 
