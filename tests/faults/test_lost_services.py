@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from conftest import Broker
 from faults import workload
 from support.apache_kafka import ApacheKafka
 from support.cluster import Cluster, Outcome, differences
-from support.postgres import PostgresServer, find_binaries
+from support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -39,26 +37,6 @@ def test_a_broker_that_goes_away_and_comes_back(
 
     disturbed = workload.run(settings, tmp_path, disturb)
     assert (found := differences(undisturbed, disturbed)) == [], "\n".join(found[:20])
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    binaries = find_binaries()
-    if binaries is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must not skip the tests on PostgreSQL: no server was found")
-        pytest.skip("no PostgreSQL server on this machine")
-    # Not below pytest's folder, which another account may not enter.
-    with tempfile.TemporaryDirectory(prefix="driftloop-postgres-") as root:
-        os.chmod(root, 0o755)
-        folder = Path(root) / "server"
-        folder.mkdir()
-        server = PostgresServer(binaries, folder)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
 
 
 def test_a_database_that_goes_away_and_comes_back(

@@ -15,12 +15,14 @@ import structlog
 from faust.types import TP
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.kafka.config import client_config
+from driftloop.kafka.reachable import BrokerCheck
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES
 from driftloop.observability.server import Heartbeat, serve
-from driftloop.registry import RegistryError, schema_problem
-from driftloop.registry.database import what_it_said
+from driftloop.registry import RegistryError
+from driftloop.registry.database import database_problem, what_it_said
 from driftloop.settings import Settings
-from driftloop.streaming.app import EXIT_FATAL, build_app
+from driftloop.streaming.app import EXIT_FATAL, Membership, build_app
 from driftloop.streaming.assessor import AssessorService
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.monitor import MonitorService
@@ -35,6 +37,7 @@ _STOP_GRACE_S = 15.0
 _WATCHDOG_S = 5.0
 _EXIT_UNCLEAN = 1
 _HEARTBEAT_S = 60.0
+_BEAT_EVERY_S = 0.5
 
 #: One request to end may arrive twice at once: ``timeout`` and many supervisors signal the process and its group.
 _SAME_REQUEST_S = 1.0
@@ -55,6 +58,7 @@ class _Worker:
         self._monitor: MonitorService | None = None
         self._assessor: AssessorService | None = None
         self._monitor_app: faust.App | None = None
+        self._memberships: dict[str, Membership] = {}
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -69,6 +73,8 @@ class _Worker:
             log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
             return 1
         runtime.metrics.declare(runtime.specs, DEAD_LETTER_CODES)
+        # Not a timer of Faust's: those begin when the broker has answered and end when the apps are told to stop.
+        beating = asyncio.create_task(self._keep_beating())
         apps = self._apps(runtime)
         server = None
         if self._settings.metrics_port:
@@ -85,6 +91,7 @@ class _Worker:
         code = await self._shut_down(apps) or crashed
         if server is not None:
             server.close()
+        beating.cancel()
         runtime.close()
         log.info("worker stopped", exit_code=code)
         # Threads of clients whose broker is gone would keep the process alive.
@@ -104,7 +111,8 @@ class _Worker:
                 [topics.predictions, topics.labels],
                 self._monitor,
                 web_port=settings.web_port,
-                timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._beat},
+                membership=self._memberships.setdefault("monitor", Membership()),
+                timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._show_lag},
             )
             apps.append(self._monitor_app)
         if self._role in ("all", "assessor"):
@@ -123,13 +131,20 @@ class _Worker:
                     [topics.window_partials],
                     self._assessor,
                     web_port=settings.web_port + 1,
-                    timers={2.0: self._assessor.tick, 1.1: self._beat},
+                    membership=self._memberships.setdefault("assessor", Membership()),
+                    timers={2.0: self._assessor.tick},
                 )
             )
         return apps
 
-    async def _beat(self) -> None:
-        self._heartbeat.beat()
+    async def _keep_beating(self) -> None:
+        """The heart of the loop itself: it beats while brokers are away and partitions are rebuilt, and stops when
+        something blocks the loop."""
+        while True:
+            self._heartbeat.beat()
+            await asyncio.sleep(_BEAT_EVERY_S)
+
+    async def _show_lag(self) -> None:
         if self._monitor is not None:
             self._monitor.show_lag(self._end_offset)
 
@@ -138,13 +153,16 @@ class _Worker:
         return None if end is None else int(end)
 
     def _checks(self, runtime: Runtime) -> dict[str, Callable[[], str | None]]:
-        def partitions() -> str | None:
-            services = [service for service in (self._monitor, self._assessor) if service is not None]
-            if any(service.partitions for service in services):
-                return None
-            return "no partitions are assigned and ready yet"
+        def running() -> str | None:
+            return "told to end: partitions are handed over" if self._stop.is_set() else None
 
-        return {"partitions": partitions, "database": lambda: schema_problem(runtime.engine)}
+        broker = BrokerCheck(client_config(self._settings), self._settings.topics.predictions)
+        return {
+            "running": running,
+            **self._memberships,
+            "broker": broker,
+            "database": lambda: database_problem(runtime.engine),
+        }
 
     async def _wait_until_stopped(self, apps: list[faust.App]) -> int:
         """Returns 0 when told to stop, or the exit code of a Faust app that has crashed."""
