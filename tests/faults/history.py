@@ -60,8 +60,17 @@ def _sent(arrives: int, topic: str, event: dict[str, Any], fate: str | None = No
 def _late(chance: random.Random, event: Event) -> Event:
     """A few arrive later than anybody allows: their window may be final, or forgotten."""
     if chance.random() < 0.015:
-        return (event[0] + chance.choice(_LATE_BY_HOURS) * HOUR, *event[1:])
+        return (_arrival(event[0], event[0] + chance.choice(_LATE_BY_HOURS) * HOUR), *event[1:])
     return event
+
+
+def _arrival(soonest_ms: int, wanted_ms: int) -> int:
+    """What a training learns from is what was labeled when it began. For runs to be alike to the last bit, nothing may
+    reach its four days afterwards."""
+    trained_from_ms, trained_to_ms = START + 4 * DAY, START + 8 * DAY
+    if trained_from_ms <= soonest_ms < trained_to_ms + 10 * HOUR and wanted_ms > trained_to_ms + 12 * HOUR:
+        return soonest_ms
+    return wanted_ms
 
 
 def _odd_labels(chance: random.Random, prediction: dict[str, Any]) -> list[Sent]:
@@ -95,7 +104,7 @@ def _odd_labels(chance: random.Random, prediction: dict[str, Any]) -> list[Sent]
     if kind == "too late":
         return [label(made_ms + 20 * HOUR)]
     if kind == "restates":
-        return [label(known_ms, 4, arrives=made_ms + 38 * HOUR)]
+        return [label(known_ms, 4, arrives=_arrival(known_ms, made_ms + 38 * HOUR))]
     return [label(known_ms, prediction_id=f"nobody{prediction['prediction_id']}")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,14 @@ from conftest import Broker
 from faults import workload
 from support.apache_kafka import ApacheKafka
 from support.cluster import Cluster, Outcome, differences
+from support.health import Health
 from support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
+
+
+def _without(service: str) -> Callable[[Health], bool]:
+    return lambda health: health.live is True and health.ready is False and service in health.problems
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed", "paused"])
@@ -26,14 +32,13 @@ def test_a_broker_that_goes_away_and_comes_back(
     def disturb(cluster: Cluster, piece: int, pieces: int) -> None:
         if piece != pieces // 2:
             return
-        if how == "paused":
-            own_apache_kafka.pause()
-            time.sleep(10)
-            own_apache_kafka.resume()
-            return
-        (own_apache_kafka.stop if how == "stopped" else own_apache_kafka.kill)()
-        time.sleep(8)
-        own_apache_kafka.start()
+        gone_s = time.monotonic()
+        {"paused": own_apache_kafka.pause, "stopped": own_apache_kafka.stop, "killed": own_apache_kafka.kill}[how]()
+        # Alive, but nobody should count on it. (That nobody says it is dead, meanwhile or later, is for the run to see.)
+        cluster.wait_for_health(cluster.names, "alive and not ready", _without("broker"))
+        time.sleep(max(0.0, gone_s + 8 - time.monotonic()))
+        own_apache_kafka.resume() if how == "paused" else own_apache_kafka.start()
+        cluster.wait_for_health(cluster.names, "ready again", lambda health: health.ready is True, 90)
 
     disturbed = workload.run(settings, tmp_path, disturb)
     assert (found := differences(undisturbed, disturbed)) == [], "\n".join(found[:20])
@@ -49,6 +54,9 @@ def test_a_database_that_goes_away_and_comes_back(
     def disturb(cluster: Cluster, piece: int, pieces: int) -> None:
         if piece == pieces // 2:
             postgres.stop()
+            # The trainer ends without its database, and is started again and again.
+            working = [name for name in cluster.names if name != "trainer"]
+            cluster.wait_for_health(working, "alive and not ready", _without("database"))
         if piece == pieces // 2 + 4:
             time.sleep(10)
             postgres.start()

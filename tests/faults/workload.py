@@ -65,6 +65,7 @@ def run(
     *,
     monitors: int = 1,
     environment: dict[str, str] | None = None,
+    module: str = "driftloop",
 ) -> Outcome:
     """Publish the history in pieces; ``disturb(cluster, piece, pieces)`` is called before each. Returns when everything
     that must follow is published and stored; whatever was done meanwhile, nobody may have said that it is not alive,
@@ -72,7 +73,7 @@ def run(
     world.prepare(settings)
     sent = [event for event, _ in events()[0]]
     pieces = [sent[start : start + 250] for start in range(0, len(sent), 250)]
-    with Cluster(settings, folder, monitors=monitors, environment=environment) as cluster:
+    with Cluster(settings, folder, monitors=monitors, environment=environment, module=module) as cluster:
         cluster.start_all()
         for index, piece in enumerate(pieces):
             disturb(cluster, index, len(pieces))

@@ -125,9 +125,11 @@ def differences(calm: Outcome, disturbed: Outcome) -> list[str]:
         one, other = calm.restated.get(name), disturbed.restated.get(name)
         if one is None or other is None or one.content_digest != other.content_digest:
             found.append(f"restated report {name}: {one} and {other}"[:1000])
-    for origin in sorted(calm.dead.keys() | disturbed.dead.keys()):
-        if (one := calm.dead.get(origin)) != (other := disturbed.dead.get(origin)):
-            found.append(f"dead letter {origin}: {one} and {other}"[:300])
+    found += [
+        f"dead letter {origin}: {calm.dead.get(origin)} and {disturbed.dead.get(origin)}"[:300]
+        for origin in sorted(calm.dead.keys() | disturbed.dead.keys())
+        if calm.dead.get(origin) != disturbed.dead.get(origin)
+    ]
     for index in range(max(len(calm.registry), len(disturbed.registry))):
         one, other = ([*run.registry, None, None][index] for run in (calm, disturbed))
         if one != other:
@@ -149,11 +151,13 @@ class Cluster:
         monitors: int = 1,
         life_s: int = 280,
         environment: dict[str, str] | None = None,
+        module: str = "driftloop",
     ) -> None:
         self.settings = settings
         self._folder = folder
         self._life_s = life_s
         self._environment = environment or {}
+        self._module = module
         self.names = [*(f"monitor-{number}" for number in range(monitors)), "assessor", "trainer"]
         self._ports: dict[str, tuple[int, int]] = {}
         self.processes: dict[str, world.Process] = {}
@@ -180,7 +184,9 @@ class Cluster:
         )
         log = self._folder / f"{name}.log"
         self._log_starts[name] = log.stat().st_size if log.exists() else 0
-        self.processes[name] = world.Process(settings, *command, log=log, life_s=self._life_s, **self._environment)
+        self.processes[name] = world.Process(
+            settings, *command, log=log, life_s=self._life_s, module=self._module, **self._environment
+        )
 
     def disk(self, name: str) -> Path:
         """The data folder of a process."""
