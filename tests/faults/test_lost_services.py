@@ -34,7 +34,7 @@ def test_a_broker_that_goes_away_and_comes_back(
             return
         gone_s = time.monotonic()
         {"paused": own_apache_kafka.pause, "stopped": own_apache_kafka.stop, "killed": own_apache_kafka.kill}[how]()
-        # Alive, but nobody should count on it. (That nobody says it is dead, meanwhile or later, is for the run to see.)
+        # Alive, and nobody should count on it. That nobody ever says that it is dead is for the run to see.
         cluster.wait_for_health(cluster.names, "alive and not ready", _without("broker"))
         time.sleep(max(0.0, gone_s + 8 - time.monotonic()))
         own_apache_kafka.resume() if how == "paused" else own_apache_kafka.start()

@@ -208,6 +208,19 @@ def _progress_key(partition: int) -> str:
 
 
 def _messages(batch: RecordBatch) -> list[tuple[int, Any]]:
-    return [
-        (offset, _decode(value)) for offset, value in zip(batch.offsets, batch.values, strict=True) if value is not None
-    ]
+    messages = []
+    for offset, value in zip(batch.offsets, batch.values, strict=True):
+        if value is None:
+            continue
+        try:
+            messages.append((offset, _decode(value)))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            # No monitor writes such a record, and it must not stop the judging of those that they write.
+            log.error(
+                "a record that no monitor has written is skipped",
+                topic=batch.topic,
+                partition=batch.partition,
+                offset=offset,
+                reason=str(error),
+            )
+    return messages

@@ -69,7 +69,11 @@ class ModelsView:
             for record in self._tail.poll(0.0):
                 if record.value is None:
                     continue
-                event = _decode(record.value)
+                try:
+                    event = _decode(record.value)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                    log.error("an unreadable model event is not shown", offset=record.offset, reason=str(error))
+                    continue
                 if event.model_id in self._models and event.event_id not in self._seen:
                     self._seen[event.event_id] = None
                     if len(self._seen) > 10_000:

@@ -92,7 +92,7 @@ class LabeledLog:
                 continue
             try:
                 decoded.append(self._decoder.decode(record.value))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 log.warning("labeled[%s] offset %s is left out of training: %s", partition, record.offset, error)
         return decoded
 
