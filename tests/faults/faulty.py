@@ -35,7 +35,9 @@ def _next_fault() -> Fault | None:
     return None
 
 
-def _damaged(send: Send, fault: Fault) -> Send:
+def _damaged(send: Send, fault: Fault | None) -> Send:
+    if fault is None:
+        return send
     calls = 0
     name, at, marker = fault
 
@@ -52,11 +54,13 @@ def _damaged(send: Send, fault: Fault) -> Send:
 
 
 def main() -> None:
-    if "FAULTY_RELAY" in os.environ and (fault := _next_fault()) is not None:
+    if "FAULTY_RELAY" in os.environ:
+        fault = _next_fault()
         honest: Callable[..., None] = Relay.__init__
 
         def damaged(self: Relay, engine: Any, send: Send, **more: Any) -> None:
-            honest(self, engine, _damaged(send, fault), **more)
+            # Short leases: every death holds up the next life for one.
+            honest(self, engine, _damaged(send, fault), **{**more, "lease_s": 2.0})
 
         Relay.__init__ = damaged  # type: ignore[assignment,method-assign]
     if "FAULTY_HEARTBEAT_S" in os.environ:

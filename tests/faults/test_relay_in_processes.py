@@ -24,7 +24,9 @@ def test_a_process_that_dies_between_commit_publish_and_mark(
     apache_kafka: Broker, undisturbed: Outcome, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
-    points = [f"{point}:{chance.randrange(3)}" for point in chance.sample(POINTS, len(POINTS))]
+    # What the first crash leaves is published, or not, by the next life, so that the others come at once.
+    first, *others = chance.sample(POINTS, len(POINTS))
+    points = [f"{first}:{chance.randrange(2)}", *(f"{point}:0" for point in others)]
     print(f"seed {seed}: {points}")
     settings = workload.settings_of(apache_kafka.bootstrap, f"relay{seed}x{os.getpid()}", tmp_path)
     reached = tmp_path / "reached"
