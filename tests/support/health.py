@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import time
@@ -36,13 +37,14 @@ def ask(port: int, timeout_s: float = 5.0) -> Health:
 
 def _get(port: int, page: str, timeout_s: float) -> tuple[bool | None, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=timeout_s) as answer:
-            return True, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return False, error.read().decode()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=timeout_s) as answer:
+                return True, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return False, error.read().decode()
     except TimeoutError:
         return False, ""
-    except OSError:
+    except (OSError, http.client.HTTPException):  # nobody listens, or was killed while it spoke
         return None, ""
 
 
@@ -76,5 +78,6 @@ class HealthWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._thread.is_alive(), "nobody has watched"
         self._over.set()
         self._thread.join(30)
