@@ -15,6 +15,7 @@ import structlog
 from faust.types import TP
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.kafka.admin import BrokerError, wait_for_broker
 from driftloop.kafka.config import client_config
 from driftloop.kafka.reachable import BrokerCheck
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES
@@ -37,6 +38,7 @@ _STOP_GRACE_S = 15.0
 _WATCHDOG_S = 5.0
 _EXIT_UNCLEAN = 1
 _HEARTBEAT_S = 60.0
+_BROKER_PATIENCE_S = 30.0
 _BEAT_EVERY_S = 0.5
 
 #: One request to end may arrive twice at once: ``timeout`` and many supervisors signal the process and its group.
@@ -85,6 +87,8 @@ class _Worker:
                 self._checks(runtime),
                 liveness={"event loop": self._heartbeat},
             )
+        if not await self._broker_is_there():
+            os._exit(0 if self._stop.is_set() else 1)
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker started", role=self._role, models=sorted(runtime.specs), bootstrap=self._settings.bootstrap)
         crashed = await self._wait_until_stopped(apps)
@@ -96,6 +100,21 @@ class _Worker:
         log.info("worker stopped", exit_code=code)
         # Threads of clients whose broker is gone would keep the process alive.
         os._exit(code)
+
+    async def _broker_is_there(self) -> bool:
+        """Waits for it: Faust, which does not, would end the process with a traceback. False if none came, or if the
+        process was told to end meanwhile."""
+        deadline_s = time.monotonic() + _BROKER_PATIENCE_S
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(wait_for_broker, client_config(self._settings), 1.0)
+            except BrokerError as error:
+                if time.monotonic() > deadline_s:
+                    log.error("the worker cannot start", error=str(error), waited_s=_BROKER_PATIENCE_S)
+                    return False
+            else:
+                return True
+        return False
 
     def _apps(self, runtime: Runtime) -> list[faust.App]:
         settings, topics = self._settings, self._settings.topics
