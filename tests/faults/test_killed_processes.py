@@ -18,8 +18,8 @@ from support.cluster import Cluster, Outcome, differences
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "2"))
-KILLS = 4
+SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "1"))
+KILLS = 6
 
 
 @pytest.mark.timeout(400)
