@@ -12,7 +12,7 @@ from conftest import Broker
 from faults import workload
 from support.cluster import Cluster, Outcome, differences
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "1"))
 MOST = 4

@@ -17,7 +17,7 @@ from support.apache_kafka import KafkaCluster
 from support.cluster import Cluster, Outcome, differences
 from support.own_settings import own_settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "1"))
 

@@ -16,7 +16,7 @@ from support.cluster import Cluster, Outcome, differences
 from support.health import Health
 from support.postgres import PostgresServer
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def _without(service: str) -> Callable[[Health], bool]:

@@ -18,7 +18,7 @@ SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "1"))
 POINTS = ["before", "amid", "after"]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_process_that_dies_between_commit_publish_and_mark(
     apache_kafka: Broker, undisturbed: Outcome, tmp_path: Path, seed: int

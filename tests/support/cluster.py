@@ -149,7 +149,7 @@ class Cluster:
         folder: Path,
         *,
         monitors: int = 1,
-        life_s: int = 280,
+        life_s: int = 600,
         environment: dict[str, str] | None = None,
         module: str = "driftloop",
     ) -> None:
