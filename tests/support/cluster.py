@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -226,8 +227,8 @@ class Cluster:
         if kill:
             process.kill()
             return
-        process.process.terminate()
-        code = process.process.wait(40)
+        process.signal(signal.SIGTERM)
+        code = process.process.wait(60)
         # A process that has not installed its handlers yet ends by the signal itself.
         assert code in (0, -15, 143), f"{name} ended with {code}:\n{process.text()}"
 
@@ -272,8 +273,8 @@ class Cluster:
         """Ask everybody to end, once they can listen; exit codes by name."""
         self.wait_until_started()
         for process in self.processes.values():
-            process.process.terminate()
-        return {name: process.process.wait(40) for name, process in self.processes.items()}
+            process.signal(signal.SIGTERM)
+        return {name: process.process.wait(60) for name, process in self.processes.items()}
 
     def __enter__(self) -> Cluster:
         self.watch.__enter__()

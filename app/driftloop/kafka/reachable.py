@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException
 
 from driftloop.kafka.config import ClientConfig
+from driftloop.kafka.log_reader import reader_config
 
 __all__ = ["BrokerCheck"]
 
@@ -25,8 +25,9 @@ class BrokerCheck:
     """
 
     def __init__(self, config: ClientConfig, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
-        # Lines about refused connections are expected here.
-        self._admin = AdminClient({**config, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+        # A consumer's question creates no topic, unlike a producer's or an admin client's. Lines about refused
+        # connections are expected here.
+        self._client = Consumer({**reader_config(config), "log_level": 0, "reconnect.backoff.max.ms": 1000})
         self._topic = topic
         self._clock = clock
         self._lock = threading.Lock()
@@ -42,7 +43,7 @@ class BrokerCheck:
 
     def _ask(self) -> str | None:
         try:
-            self._admin.list_topics(self._topic, timeout=_PATIENCE_S)
+            self._client.list_topics(self._topic, timeout=_PATIENCE_S)
         except KafkaException as error:
             return f"no broker answers: {error.args[0].str()}"
         return None

@@ -175,7 +175,7 @@ class _Worker:
         def running() -> str | None:
             return "told to end: partitions are handed over" if self._stop.is_set() else None
 
-        broker = BrokerCheck(client_config(self._settings), self._settings.topics.predictions)
+        broker = BrokerCheck(client_config(self._settings), self._settings.topics.window_partials)
         return {
             "running": running,
             **self._memberships,
