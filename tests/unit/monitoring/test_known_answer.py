@@ -20,7 +20,7 @@ from faults.history import MAX_MESSAGE_BYTES, Sent, history
 from support import core_world, world
 
 PARTITIONS, DAYS, PER_DAY = 2, 4, 400
-SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "3"))
+SEEDS = int(os.environ.get("DRIFTLOOP_TEST_FAULTS", "1"))
 NOW_MS = world.START + 1000 * world.DAY
 LIMITS = Limits(max_message_bytes=MAX_MESSAGE_BYTES)
 Logs = dict[tuple[str, int], list[bytes | None]]
