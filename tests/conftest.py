@@ -14,7 +14,7 @@ import pytest
 from driftloop.kafka.admin import wait_for_broker
 from driftloop.kafka.embedded import EmbeddedBroker
 from driftloop.settings import Settings
-from support.apache_kafka import ApacheKafka, KafkaUnavailable, kafka_jars
+from support.apache_kafka import ApacheKafka, KafkaCluster, KafkaUnavailable, kafka_jars
 from support.own_settings import own_settings
 
 TEST_KAFKA = "DRIFTLOOP_TEST_KAFKA"
@@ -90,6 +90,22 @@ def own_apache_kafka(tmp_path: Path) -> Iterator[ApacheKafka]:
     finally:
         broker.kill()
         shutil.rmtree(broker.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """Three brokers, started. Tests may kill any of them, and must leave all of them running."""
+    try:
+        kafka_jars()
+    except KafkaUnavailable as error:
+        _skip_unless_ci(str(error))
+    folder = tmp_path_factory.mktemp("kafka-cluster")
+    cluster = KafkaCluster(folder)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(

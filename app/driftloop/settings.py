@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     source_partitions: int = Field(default=4, ge=1, description="partitions of predictions, labels and labeled")
     model_partitions: int = Field(default=2, ge=1, description="partitions of the topics keyed by model")
     replication_factor: int = Field(default=1, ge=1)
+    min_insync_replicas: int | None = Field(
+        default=None, ge=1, description="copies that a write waits for; default: one less than replication_factor"
+    )
 
     specs: Path = Field(default=Path("models"), description="folder of model specs (*.yaml)")
     data_dir: Path = Field(default=Path(".driftloop"), description="where SQLite, artifacts and worker state live")
@@ -128,6 +131,20 @@ class Settings(BaseSettings):
             else:
                 found.add(value.get_secret_value())
         return sorted(found | {quote(secret, safe="") for secret in found}, key=len, reverse=True)
+
+    @model_validator(mode="after")
+    def _enough_replicas(self) -> Self:
+        if self.min_insync_replicas is not None and self.min_insync_replicas > self.replication_factor:
+            raise ValueError(
+                f"DRIFTLOOP_MIN_INSYNC_REPLICAS is {self.min_insync_replicas}, more than the "
+                f"{self.replication_factor} copies of DRIFTLOOP_REPLICATION_FACTOR: nothing could ever be written"
+            )
+        return self
+
+    @property
+    def resolved_min_insync_replicas(self) -> int:
+        """One broker may be away, and what was written is with another."""
+        return self.min_insync_replicas or max(1, self.replication_factor - 1)
 
     @cached_property
     def topics(self) -> Topics:

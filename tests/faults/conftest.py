@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from conftest import Broker
 from faults import workload
 from support.cluster import Outcome
+from support.postgres import PostgresServer, find_binaries
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +24,23 @@ def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) 
     assert len(outcome.commands) == 1, "the workload has one drift, which must lead to one command"
     assert outcome.alerts
     return outcome
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    binaries = find_binaries()
+    if binaries is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must not skip the tests on PostgreSQL: no server was found")
+        pytest.skip("no PostgreSQL server on this machine")
+    # Not below pytest's folder, which another account may not enter.
+    with tempfile.TemporaryDirectory(prefix="driftloop-postgres-") as root:
+        os.chmod(root, 0o755)
+        folder = Path(root) / "server"
+        folder.mkdir()
+        server = PostgresServer(binaries, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from driftloop.events.decisions import ModelEvent
@@ -12,6 +13,9 @@ from driftloop.kafka.log_reader import end_offsets
 from driftloop.replay.published import read_events, read_published
 from driftloop.settings import Settings
 from driftloop.streaming.recovery import latest_progress
+from faults.answer import Answer, answer
+from faults.differences import differences_from_answer
+from faults.history import MAX_MESSAGE_BYTES, Sent, history
 from support import world
 from support.cluster import Cluster, Outcome, outcome_of, versions_of
 from support.own_settings import own_settings
@@ -36,21 +40,40 @@ def settings_of(bootstrap: str, name: str, folder: Path, **overrides: object) ->
         web_port=free_port(),
         publish_interval_ms=100,
         batch_records=50,
+        max_message_bytes=MAX_MESSAGE_BYTES,
         **overrides,
     )
+
+
+@cache
+def events() -> tuple[list[Sent], Answer]:
+    """The history, the end of time after it, and what must come of them."""
+    partitions = Settings.model_fields["source_partitions"].default
+    ends = world.end_of_time(partitions, DAYS)
+    sent = [*history(DAYS, PER_DAY, drift_from_day=4), *((event, None) for event in ends)]
+    return sent, answer(sent, partitions)
 
 
 def calm(cluster: Cluster, piece: int, pieces: int) -> None:
     """No fault."""
 
 
-def run(settings: Settings, folder: Path, disturb: Disturb = calm, *, monitors: int = 1) -> Outcome:
+def run(
+    settings: Settings,
+    folder: Path,
+    disturb: Disturb = calm,
+    *,
+    monitors: int = 1,
+    environment: dict[str, str] | None = None,
+    module: str = "driftloop",
+) -> Outcome:
     """Publish the history in pieces; ``disturb(cluster, piece, pieces)`` is called before each. Returns when everything
-    that must follow is published and stored."""
+    that must follow is published and stored; whatever was done meanwhile, nobody may have said that it is not alive,
+    and what was said must be the known answer."""
     world.prepare(settings)
-    events = [*world.history(DAYS, PER_DAY, drift_from_day=4), *world.end_of_time(settings, DAYS)]
-    pieces = [events[start : start + 250] for start in range(0, len(events), 250)]
-    with Cluster(settings, folder, monitors=monitors) as cluster:
+    sent = [event for event, _ in events()[0]]
+    pieces = [sent[start : start + 250] for start in range(0, len(sent), 250)]
+    with Cluster(settings, folder, monitors=monitors, environment=environment, module=module) as cluster:
         cluster.start_all()
         for index, piece in enumerate(pieces):
             disturb(cluster, index, len(pieces))
@@ -59,10 +82,29 @@ def run(settings: Settings, folder: Path, disturb: Disturb = calm, *, monitors: 
         cluster.wait_for("all reports", lambda: len(read_published(settings).reports) >= REPORTS)
         cluster.wait_for("all records taken in", lambda: _all_read(settings))
         cluster.wait_for("the new version", lambda: _promoted(settings))
+        # Restated reports and dead letters have no end of their own.
+        cluster.wait_for("the known answer", lambda: not against_answer(outcome_of(settings)), 30, required=False)
+        cluster.wait_for_health(cluster.names, "ready", lambda health: health.ready is True)
         codes = cluster.stop()
         assert set(codes.values()) == {0}, codes
-        print(f"{cluster.mended} processes were started again")
-    return outcome_of(settings)
+        print(f"{cluster.mended} processes were started again; readiness: {cluster.watch.seen}")
+    assert cluster.watch.dead == []
+    outcome = outcome_of(settings)
+    assert (found := against_answer(outcome)) == [], "\n".join(found[:20])
+    return outcome
+
+
+def against_answer(outcome: Outcome) -> list[str]:
+    """What is wrong in an outcome, in sentences."""
+    return differences_from_answer(
+        events()[1],
+        until_ms=world.START + DAYS * world.DAY,
+        final=outcome.reports,
+        restated=outcome.restated,
+        labeled=outcome.labeled,
+        dead={origin: code for origin, (code, _) in outcome.dead.items()},
+        dead_values={origin: value for origin, (_, value) in outcome.dead.items()},
+    )
 
 
 def _all_read(settings: Settings) -> bool:

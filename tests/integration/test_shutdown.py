@@ -13,6 +13,7 @@ import pytest
 from driftloop.kafka.embedded import EmbeddedBroker, free_port
 from driftloop.streaming.app import EXIT_FATAL
 from support import world
+from support.health import ask
 from support.own_settings import own_settings
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -21,8 +22,9 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 class Running:
     """A worker with events behind it, on a broker of its own."""
 
-    def __init__(self, broker: EmbeddedBroker, worker: world.Process) -> None:
+    def __init__(self, broker: EmbeddedBroker, worker: world.Process, metrics_port: int) -> None:
         self.broker = broker
+        self.metrics_port = metrics_port
         self.worker = worker
 
     def ask(self) -> None:
@@ -37,13 +39,21 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with EmbeddedBroker(log_file=tmp_path / "broker.log") as broker:
-        settings = own_settings(broker.bootstrap, "shutdown", tmp_path, specs=tmp_path / "specs", web_port=free_port())
+        metrics_port = free_port()
+        settings = own_settings(
+            broker.bootstrap,
+            "shutdown",
+            tmp_path,
+            specs=tmp_path / "specs",
+            web_port=free_port(),
+            metrics_port=metrics_port,
+        )
         world.prepare(settings)
         worker = world.Process(settings, "worker", log=tmp_path / "worker.log")
         try:
             world.publish(settings, world.history(2, 200))
             world.wait_for("a window", lambda: bool(world.final_reports(settings)), worker)
-            yield Running(broker, worker)
+            yield Running(broker, worker, metrics_port)
         finally:
             if worker.process.poll() is None:
                 worker.kill()
@@ -59,8 +69,12 @@ def test_one_request_that_arrives_twice_is_one_request(running: Running) -> None
 
 
 def test_without_a_broker_it_ends_within_its_grace(running: Running) -> None:
+    assert ask(running.metrics_port).ready is True
     running.lose_the_broker()
     running.ask()
+    # Draining: still alive, and nobody should send it more.
+    world.wait_for("it to say that it ends", lambda: "running" in ask(running.metrics_port).problems, running.worker)
+    assert ask(running.metrics_port).live is True
     assert running.worker.process.wait(40) == 1, running.worker.text()
     assert "will be done again" in running.worker.text()
 

@@ -133,7 +133,8 @@ def make_world(embedded_broker: EmbeddedBroker, settings_for, tmp_path: Path) ->
 def test_commands_become_versions_failures_and_dead_letters(make_world) -> None:  # type: ignore[no-untyped-def]
     spec, other = make_spec(), make_spec("regression", model="other")
     world = make_world(spec, other)
-    world.send(b"{not json", command("a"), command("b", "other"), command("c", rows_to_ms=AT + 1), command("a"))
+    poison = [b"{not json", b'{"command_id": "\xff"}', b'{"a":' * 5_000]
+    world.send(*poison, command("a"), command("b", "other"), command("c", rows_to_ms=AT + 1), command("a"))
     trainer = world.trainer()
     for name in "abc":
         wait_for(f"command {name}", lambda name=name: world.finished(name), trainer)
@@ -155,9 +156,9 @@ def test_commands_become_versions_failures_and_dead_letters(make_world) -> None:
     assert failed.kind == "failed"
     assert "only 1 labeled rows" in failed.reason
 
-    wait_for("the dead letter", lambda: len(world.read(world.settings.topics.dead_letters)) == 1, trainer)
+    wait_for("the dead letters", lambda: len(world.read(world.settings.topics.dead_letters)) == 3, trainer)
     letter = world.read(world.settings.topics.dead_letters)[0]
-    assert letter.value == b"{not json"
+    assert {record.value for record in world.read(world.settings.topics.dead_letters)} == set(poison)
     origin = origin_of(letter.headers)
     assert origin is not None
     assert (origin.topic, origin.code) == (world.settings.topics.retrain_commands, "malformed_command")
@@ -169,7 +170,7 @@ def test_commands_become_versions_failures_and_dead_letters(make_world) -> None:
     again = world.trainer("again")
     wait_for("command d", lambda: world.finished("d"), again)
     assert [run.attempts for run in world.runs.runs()] == [1, 1, 1, 1]
-    assert len(world.read(world.settings.topics.dead_letters)) == 1
+    assert len(world.read(world.settings.topics.dead_letters)) == 3
     assert again.stop() == 0, again.text()
 
 

@@ -1,4 +1,4 @@
-"""Apache Kafka itself (KRaft, one broker that is its own controller), from its jars, on loopback ports of its own."""
+"""Apache Kafka itself (KRaft, every broker is a controller as well), from its jars, on loopback ports of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+
+from confluent_kafka.admin import AdminClient
 
 from driftloop.kafka.admin import BrokerError, wait_for_broker
 from driftloop.kafka.embedded import free_port
@@ -28,8 +30,8 @@ Configuration:
 
 _PROPERTIES = """
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
+node.id={node}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -41,12 +43,12 @@ delete.topic.enable=true
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=3
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
 transaction.state.log.num.partitions=3
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 controller.quorum.election.timeout.ms=300
@@ -94,10 +96,14 @@ def kafka_jars() -> Path:
 class ApacheKafka:
     """One broker with a folder and ports that stay the same when it is stopped and started again."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int | None = None, *, node: int = 1, controllers: dict[int, int] | None = None
+    ) -> None:
+        """``controllers``: node id to controller port of every node of the cluster; default: this one alone."""
         self.folder = folder
         self.port = port or free_port()
-        self._controller_port = free_port()
+        self.node = node
+        self._controllers = controllers or {node: free_port()}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,6 +120,12 @@ class ApacheKafka:
 
     def start(self, timeout_s: float = 60.0) -> ApacheKafka:
         """Returns when the broker answers; on the first start the storage is formatted."""
+        self.launch()
+        self.wait(timeout_s)
+        return self
+
+    def launch(self) -> None:
+        """Start the process, formatting the storage if it is new; :meth:`wait` waits for it."""
         assert not self.alive, "the broker runs already"
         jars = kafka_jars()
         if not (self.folder / "data" / "meta.properties").exists():
@@ -126,6 +138,9 @@ class ApacheKafka:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def wait(self, timeout_s: float = 60.0) -> None:
+        """Wait until the broker answers."""
         for remaining in reversed(range(int(timeout_s))):
             try:
                 wait_for_broker({"bootstrap.servers": self.bootstrap}, 1.0)
@@ -135,7 +150,6 @@ class ApacheKafka:
                     raise RuntimeError(f"Apache Kafka did not come up; its log ends:\n{self._log_tail()}") from error
             else:
                 break
-        return self
 
     def stop(self, grace_s: float = 20.0) -> None:
         """Shuts the broker down in order; by force after ``grace_s``. What it holds stays in the folder."""
@@ -171,7 +185,15 @@ class ApacheKafka:
 
     def _format(self, jars: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = _PROPERTIES.format(port=self.port, controller_port=self._controller_port, folder=self.folder)
+        text = _PROPERTIES.format(
+            port=self.port,
+            node=self.node,
+            controller_port=self._controllers[self.node],
+            voters=",".join(f"{node}@127.0.0.1:{port}" for node, port in self._controllers.items()),
+            folder=self.folder,
+            replicas=min(3, len(self._controllers)),
+            in_sync=min(2, len(self._controllers)),
+        )
         self._properties.write_text(text, "utf-8")
         (self.folder / "log4j2.yaml").write_text(_LOG4J, "utf-8")
         arguments = ["format", "--cluster-id", CLUSTER_ID, "--config", str(self._properties)]
@@ -190,7 +212,7 @@ class ApacheKafka:
         return [
             "java",
             "-Xms128m",
-            "-Xmx512m",
+            "-Xmx512m" if len(self._controllers) == 1 else "-Xmx256m",
             "-XX:+UseSerialGC",
             "-XX:-UsePerfData",
             f"-Dlog4j2.configurationFile={self.folder / 'log4j2.yaml'}",
@@ -202,3 +224,49 @@ class ApacheKafka:
 
     def _log_tail(self) -> str:
         return self.log_file.read_bytes()[-4000:].decode("utf-8", "replace")
+
+
+class KafkaCluster:
+    """Three brokers, each a controller as well; any one of them may be away."""
+
+    def __init__(self, folder: Path, brokers: int = 3) -> None:
+        controllers = {node: free_port() for node in range(1, brokers + 1)}
+        self.brokers = {
+            node: ApacheKafka(folder / f"broker-{node}", node=node, controllers=controllers) for node in controllers
+        }
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(broker.bootstrap for broker in self.brokers.values())
+
+    def start(self) -> KafkaCluster:
+        for broker in self.brokers.values():
+            broker.launch()
+        for broker in self.brokers.values():
+            broker.wait()
+        return self
+
+    def kill(self) -> None:
+        for broker in self.brokers.values():
+            broker.kill()
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Node id of the broker that leads a partition."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        return int(admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
+
+    def coordinator(self, group: str) -> int:
+        """Node id of the broker that coordinates a consumer group."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        described = admin.describe_consumer_groups([group], request_timeout=10)[group].result(15)
+        return int(described.coordinator.id)
+
+    def in_sync(self, topics: list[str]) -> bool:
+        """Whether every replica of the topics is there."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        known = admin.list_topics(timeout=10).topics
+        return all(
+            len(part.isrs) == len(part.replicas) == min(3, len(self.brokers))
+            for topic in topics
+            for part in known[topic].partitions.values()
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +12,21 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+from pydantic import SecretStr
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.messages import Alert, Labeled
 from driftloop.events.reports import WindowReport
+from driftloop.kafka.config import client_config
+from driftloop.kafka.dead_letters import origin_of
 from driftloop.kafka.embedded import free_port
+from driftloop.kafka.log_reader import read_topic
 from driftloop.registry import ArtifactStore, Registry, open_engine
 from driftloop.replay.published import read_events, read_published
 from driftloop.replay.verify import compare_alerts, compare_commands, compare_reports
 from driftloop.settings import Settings
 from support import world
+from support.health import Health, HealthWatch, ask
 
 __all__ = ["Cluster", "Outcome", "differences", "outcome_of"]
 
@@ -33,6 +40,10 @@ class Outcome:
     commands: dict[str, RetrainCommand]
     labeled: dict[str, Labeled]
     registry: list[dict[str, Any]]
+    #: The last report of windows that late rows have reached.
+    restated: dict[str, WindowReport]
+    #: (topic without prefix, partition, offset) to reason and bytes.
+    dead: dict[tuple[str, int, int], tuple[str, bytes | None]]
 
 
 def outcome_of(settings: Settings) -> Outcome:
@@ -43,7 +54,34 @@ def outcome_of(settings: Settings) -> Outcome:
         known = labeled.get(row.prediction_id)
         if known is None or (row.revision, row.labeled_at_ms) > (known.revision, known.labeled_at_ms):
             labeled[row.prediction_id] = row
-    return Outcome(published.reports, published.alerts, published.commands, labeled, versions_of(settings))
+    return Outcome(
+        published.reports,
+        published.alerts,
+        published.commands,
+        labeled,
+        versions_of(settings),
+        restated_of(settings),
+        dead_letters_of(settings),
+    )
+
+
+def restated_of(settings: Settings) -> dict[str, WindowReport]:
+    """The last restated report of each window."""
+    reports = read_events(settings, settings.topics.window_reports, WindowReport)
+    return {report.report_id: report for report in reports if report.status == "restated"}
+
+
+def dead_letters_of(settings: Settings) -> dict[tuple[str, int, int], tuple[str, bytes | None]]:
+    """Each once, by its origin. Labels whose prediction may have been forgotten have one reason, see the answer."""
+    found = {}
+    for records in read_topic(client_config(settings), settings.topics.dead_letters):
+        for record in records:
+            origin = origin_of(record.headers)
+            assert origin is not None
+            topic = origin.topic.removeprefix(f"{settings.topic_prefix}.")
+            code = "no_prediction" if origin.code == "label_too_late" else origin.code
+            found[topic, origin.partition, origin.offset] = (code, record.value)
+    return found
 
 
 def versions_of(settings: Settings) -> list[dict[str, Any]]:
@@ -86,6 +124,15 @@ def differences(calm: Outcome, disturbed: Outcome) -> list[str]:
         one, other = calm.labeled.get(name), disturbed.labeled.get(name)
         if one != other:
             found.append(f"labeled row {name}: {one} and {other}")
+    for name in sorted(calm.restated.keys() | disturbed.restated.keys()):
+        one, other = calm.restated.get(name), disturbed.restated.get(name)
+        if one is None or other is None or one.content_digest != other.content_digest:
+            found.append(f"restated report {name}: {one} and {other}"[:1000])
+    found += [
+        f"dead letter {origin}: {calm.dead.get(origin)} and {disturbed.dead.get(origin)}"[:300]
+        for origin in sorted(calm.dead.keys() | disturbed.dead.keys())
+        if calm.dead.get(origin) != disturbed.dead.get(origin)
+    ]
     for index in range(max(len(calm.registry), len(disturbed.registry))):
         one, other = ([*run.registry, None, None][index] for run in (calm, disturbed))
         if one != other:
@@ -94,31 +141,67 @@ def differences(calm: Outcome, disturbed: Outcome) -> list[str]:
 
 
 class Cluster:
-    """Processes by name: ``monitor-0`` and so on, ``assessor``, ``trainer``. :meth:`mend` is their supervisor."""
+    """Processes by name: ``monitor-0`` and so on, ``assessor``, ``trainer``. :meth:`mend` is their supervisor.
 
-    def __init__(self, settings: Settings, folder: Path, *, monitors: int = 1, life_s: int = 280) -> None:
+    Each has a disk of its own, ports of its own, and is asked for its health all the time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        monitors: int = 1,
+        life_s: int = 600,
+        environment: dict[str, str] | None = None,
+        module: str = "driftloop",
+    ) -> None:
         self.settings = settings
         self._folder = folder
         self._life_s = life_s
-        self._ports = {f"monitor-{number}": free_port() for number in range(monitors)}
-        self.names = [*self._ports, "assessor", "trainer"]
+        self._environment = environment or {}
+        self._module = module
+        self.names = [*(f"monitor-{number}" for number in range(monitors)), "assessor", "trainer"]
+        self._ports: dict[str, tuple[int, int]] = {}
         self.processes: dict[str, world.Process] = {}
         self._log_starts: dict[str, int] = {}
         #: How often a process ended by itself and was started again.
         self.mended = 0
+        self.watch = HealthWatch(self._health_ports)
+
+    def _health_ports(self) -> dict[str, int]:
+        return {name: self._ports[name][1] for name in list(self.processes)}
 
     def start(self, name: str) -> None:
         role = name.split("-")[0]
         command = ["trainer"] if role == "trainer" else ["worker", "--role", role]
-        settings = self.settings.model_copy(update={"web_port": self._ports.get(name, self.settings.web_port)})
+        web_port, metrics_port = self._ports.setdefault(name, (free_port(), free_port()))
+        settings = self.settings.model_copy(
+            update={
+                "web_port": web_port,
+                "metrics_port": metrics_port,
+                "data_dir": self.disk(name),
+                "database_url": SecretStr(self.settings.resolved_database_url),
+                "artifacts": self.settings.resolved_artifacts,
+            }
+        )
         log = self._folder / f"{name}.log"
         self._log_starts[name] = log.stat().st_size if log.exists() else 0
-        self.processes[name] = world.Process(settings, *command, log=log, life_s=self._life_s)
+        self.processes[name] = world.Process(
+            settings, *command, log=log, life_s=self._life_s, module=self._module, **self._environment
+        )
+
+    def disk(self, name: str) -> Path:
+        """The data folder of a process."""
+        return self._folder / "disks" / name
+
+    def log(self, name: str) -> str:
+        """What the present process of that name has logged."""
+        return (self._folder / f"{name}.log").read_bytes()[self._log_starts[name] :].decode(errors="replace")
 
     def started(self, name: str) -> bool:
         """Whether the present process of that name has said that it works."""
-        log = (self._folder / f"{name}.log").read_bytes()[self._log_starts[name] :]
-        return b"worker started" in log or b"trainer started" in log
+        return "worker started" in (log := self.log(name)) or "trainer started" in log
 
     def start_all(self) -> None:
         for name in self.names:
@@ -128,9 +211,38 @@ class Cluster:
     def wait_until_started(self) -> None:
         self.wait_for("everybody's start", lambda: all(self.started(name) for name in self.names))
 
-    def kill(self, name: str) -> None:
-        """SIGKILL, whatever it is doing."""
+    def kill(self, name: str, *, empty_disk: bool = False) -> None:
+        """SIGKILL, whatever it is doing. ``empty_disk``: its successor is on another machine."""
         self.processes[name].kill()
+        if empty_disk:
+            shutil.rmtree(self.disk(name), ignore_errors=True)
+
+    def join(self, name: str) -> None:
+        """One more process; it is not waited for."""
+        self.names.append(name)
+        self.start(name)
+
+    def leave(self, name: str, *, kill: bool) -> None:
+        """One process less, for good: asked to end, or killed."""
+        self.names.remove(name)
+        process = self.processes.pop(name)
+        if kill:
+            process.kill()
+            return
+        process.signal(signal.SIGTERM)
+        code = process.process.wait(60)
+        # A process that has not installed its handlers yet ends by the signal itself.
+        assert code in (0, -15, 143), f"{name} ended with {code}:\n{process.text()}"
+
+    def health(self, name: str) -> Health:
+        return ask(self._ports[name][1])
+
+    def wait_for_health(
+        self, names: list[str], what: str, condition: Callable[[Health], bool], timeout_s: float = 30
+    ) -> None:
+        """Until each of the processes answers so; those that end meanwhile are started again."""
+        for name in names:
+            self.wait_for(f"{name} to be {what}", lambda name=name: condition(self.health(name)), timeout_s)  # type: ignore[misc]
 
     def mend(self) -> None:
         """Start again whatever has ended, as a supervisor does."""
@@ -139,8 +251,11 @@ class Cluster:
                 self.mended += 1
                 self.start(name)
 
-    def wait_for(self, what: str, condition: Callable[[], bool], timeout_s: float = 150) -> None:
-        """Wait, mending what ends meanwhile. The condition may fail for want of a broker or database."""
+    def wait_for(
+        self, what: str, condition: Callable[[], bool], timeout_s: float = 150, *, required: bool = True
+    ) -> None:
+        """Wait, mending what ends meanwhile. The condition may fail for want of a broker or database. Without
+        ``required`` the time is all there is to it."""
         deadline_s = time.monotonic() + timeout_s
         problem = ""
         while time.monotonic() < deadline_s:
@@ -151,6 +266,8 @@ class Cluster:
             except Exception as error:  # noqa: BLE001  (said below, if it does not pass)
                 problem = f" ({error})"
             time.sleep(0.2)
+        if not required:
+            return
         logs = "\n".join(f"--- {name}\n{process.text()[-2500:]}" for name, process in self.processes.items())
         raise AssertionError(f"waited {timeout_s} s for {what}{problem}\n{logs}")
 
@@ -158,15 +275,17 @@ class Cluster:
         """Ask everybody to end, once they can listen; exit codes by name."""
         self.wait_until_started()
         for process in self.processes.values():
-            process.process.terminate()
-        return {name: process.process.wait(40) for name, process in self.processes.items()}
+            process.signal(signal.SIGTERM)
+        return {name: process.process.wait(60) for name, process in self.processes.items()}
 
     def __enter__(self) -> Cluster:
+        self.watch.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.watch.__exit__(kind, error, trace)
         for process in self.processes.values():
             if process.process.poll() is None:
                 process.kill()

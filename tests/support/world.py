@@ -182,7 +182,15 @@ def publish(settings: Settings, events: list[Event]) -> None:
 class Process:
     """A driftloop process of the test's own, with the settings as its environment and a bounded life."""
 
-    def __init__(self, settings: Settings, *command: str, log: Path, life_s: int = 240, **environment: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *command: str,
+        log: Path,
+        life_s: int = 240,
+        module: str = "driftloop",
+        **environment: str,
+    ) -> None:
         own = {
             f"DRIFTLOOP_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in settings.model_dump(exclude_none=True, exclude={"topics"}).items()
@@ -190,8 +198,9 @@ class Process:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                ["timeout", "-k", "5", str(life_s), sys.executable, "-m", "driftloop", *command],
-                env={**os.environ, **own, **environment},
+                ["timeout", "-k", "5", str(life_s), sys.executable, "-m", module, *command],
+                # The folder of the tests is where a module of the tests' own is found.
+                env={**os.environ, **own, **environment, "PYTHONPATH": os.pathsep.join(sys.path)},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -124,7 +124,8 @@ class SourceProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="p
     ``*_max_ms`` is the largest event time among the records below ``*_offset`` (the next offset to be read); less the
     model's allowed lateness it is the watermark. A topic partition without records for a while is idle: it then holds
     no window back. ``restart_*_offset`` is the earliest offset that open windows and pending predictions still need,
-    ``restart_*_max_ms`` the largest event time below that.
+    ``restart_*_max_ms`` the largest event time below that. ``settled_ms``: labels that waited in vain until this event
+    time of predictions are dead letters already; None if that is not known.
     """
 
     source_partition: int
@@ -139,6 +140,7 @@ class SourceProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="p
     predictions_idle: bool = False
     labels_idle: bool = False
     worker_id: str = ""
+    settled_ms: int | None = None
     schema_version: int = SCHEMA_VERSION
 
 

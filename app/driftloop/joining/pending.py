@@ -27,7 +27,7 @@ class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
     """One prediction until its cohort is dropped. ``value`` is the decoded prediction. Ranks are (revision, event time)
     of labels: ``counted_rank`` of the one in the cohort's sums, with its value and delay, ``standing_rank`` of the
     highest one that came, which may have become known beyond the horizon. ``weight`` is what the row's value is
-    multiplied with, NaN if unknown."""
+    multiplied with, NaN if unknown. ``watermark_ms`` is its partition's before it."""
 
     key: JoinKey
     cohort: CohortT
@@ -44,6 +44,7 @@ class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
     counted_rank: tuple[int, int] | None = None
     standing_rank: tuple[int, int] | None = None
     weight: float = 1.0
+    watermark_ms: int = -(2**62)
 
 
 class WaitingLabel(msgspec.Struct, frozen=True, gc=False):

@@ -100,6 +100,9 @@ def create_topics(settings: Settings, timeout_s: float = 30.0) -> CreatedTopics:
 
 def _new_topic(plan: TopicPlan, settings: Settings) -> NewTopic:
     config = plan.config()
+    if settings.replication_factor > 1:
+        # The broker's default is 1: then a write is acknowledged with one copy, and gone with that copy's broker.
+        config["min.insync.replicas"] = str(settings.resolved_min_insync_replicas)
     if plan.name == settings.topics.dead_letters:
         # A dead letter is the largest record that the other topics take, and headers on top.
         config["max.message.bytes"] = str(MAX_MESSAGE_BYTES)

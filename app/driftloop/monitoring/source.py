@@ -65,6 +65,8 @@ class SourceMonitor:
         self._cohorts: dict[tuple[str, str, int], Cohort] = {}
         self._swept_at_ms = NEVER_MS
         self._restart = restart
+        #: Largest event time of predictions when waiting labels were last given up; None if nobody knows.
+        self._settled_ms: int | None = NEVER_MS if restart is None else restart.settled_ms
         self.predictions_offset = self.labels_offset = 0
         self.predictions_max_ms = self.labels_max_ms = NEVER_MS
         if restart is not None:
@@ -187,6 +189,7 @@ class SourceMonitor:
                     for names, columns in segment_columns
                 ),
                 late=end_ms <= watermark,
+                watermark_ms=watermark,
                 variant=event.variant,
                 weight=1.0 if weights is None else float(weights[index]),
             )
@@ -247,10 +250,12 @@ class SourceMonitor:
             )
             self.outputs.labels[event.model_id] += 1
             pending = self._pending.find(label.key)
-            if pending is None:
-                self._pending.wait(label)
-            else:
+            if pending is not None:
                 self._join(model, pending, label, updates)
+            elif self.predictions_max_ms >= _due_ms(label, model) and not self.rebuilding:
+                self._refuse([self._dead_label(label, "no_prediction", _no_prediction(label))])
+            else:
+                self._pending.wait(label)
         updates.apply()
         self._refuse(rows.dead_letters)
         self.labels_offset = batch.offsets[-1] + 1
@@ -261,6 +266,10 @@ class SourceMonitor:
         self, model: ModelContext, pending: Pending[Cohort], label: WaitingLabel, updates: OutcomeUpdates
     ) -> None:
         cohort = pending.cohort
+        if pending.watermark_ms >= label.event_time_ms + model.window_ms:
+            # A label that had waited was given up when this prediction came; one that comes later fares alike.
+            self._refuse([self._dead_label(label, "no_prediction", _no_prediction(label))])
+            return
         rank = (label.revision, label.event_time_ms)
         verdict = judge_label(
             predicted_at_ms=pending.event_time_ms,
@@ -375,6 +384,7 @@ class SourceMonitor:
             predictions_idle=predictions_idle,
             labels_idle=labels_idle,
             worker_id=worker_id,
+            settled_ms=self._settled_ms,
         )
 
     # -- rebuilding and forgetting -------------------------------------------------------------------------------
@@ -395,12 +405,16 @@ class SourceMonitor:
         ):
             return
         # What could be forgotten at the published offsets had been: it is here in part only, or was reported already.
-        self._drop_expired()
+        settled_ms = self._settled_ms
+        letters = self._drop_expired()
         for cohort in self._cohorts.values():
             input_final, outcome_final = self._finality(cohort)
             cohort.mark_clean(input_final=input_final, outcome_final=outcome_final)
         self.outputs = MonitorOutputs()
         self._restart = None
+        # Except labels that waited at the last sweep. Those due by then were given up; or they belong to forgotten
+        # cohorts, which are kept for longer than their labels can be due.
+        self._refuse([letter for due_ms, letter in letters if settled_ms is not None and due_ms > settled_ms])
 
     def _sweep(self) -> None:
         """Forget what has expired, once per half window or so of event time."""
@@ -411,10 +425,11 @@ class SourceMonitor:
             return
         shortest_ms = min((cohort.version.model.window_ms for cohort in self._cohorts.values()), default=60_000)
         self._swept_at_ms = now_ms + shortest_ms // 2
-        self._refuse(self._drop_expired())
+        self._refuse([letter for _, letter in self._drop_expired()])
 
-    def _drop_expired(self) -> list[DeadLetter]:
-        """Forget expired cohorts that were published as final, and labels whose prediction can't come any more."""
+    def _drop_expired(self) -> list[tuple[int, DeadLetter]]:
+        """Forget expired cohorts that were published as final, and labels whose prediction can't come any more. Those
+        are returned as dead letters, each with the largest event time of predictions at which it was due."""
         for key, cohort in list(self._cohorts.items()):
             lateness_ms = cohort.version.model.lateness_ms
             passed_ms = min(self.predictions_max_ms, self.labels_max_ms) - lateness_ms
@@ -427,11 +442,15 @@ class SourceMonitor:
         letters = []
         for labels in list(self._pending.waiting()):
             model = self._intake.model(labels[0].key[0])
-            if model is None or self.predictions_max_ms - model.lateness_ms < labels[0].event_time_ms + model.window_ms:
+            if model is None:
+                continue
+            # All together, when the last of them is due: a prediction that comes before refuses those due earlier.
+            due_ms = max(_due_ms(label, model) for label in labels)
+            if self.predictions_max_ms < due_ms:
                 continue
             self._pending.forget_waiting(labels[0].key)
-            message = f"no prediction {labels[0].key[1]!r} came within a window after the label"
-            letters += [self._dead_label(label, "no_prediction", message) for label in labels]
+            letters += [(due_ms, self._dead_label(label, "no_prediction", _no_prediction(label))) for label in labels]
+        self._settled_ms = self.predictions_max_ms
         return letters
 
     def _dead_label(self, label: WaitingLabel, code: str, message: str) -> DeadLetter:
@@ -442,6 +461,15 @@ class SourceMonitor:
     def _refuse(self, letters: list[DeadLetter]) -> None:
         if not self.rebuilding:
             self.outputs.dead_letters += letters
+
+
+def _due_ms(label: WaitingLabel, model: ModelContext) -> int:
+    """The largest event time of predictions after which none is joined with the label any more."""
+    return label.event_time_ms + model.window_ms + model.lateness_ms
+
+
+def _no_prediction(label: WaitingLabel) -> str:
+    return f"no prediction {label.key[1]!r} came within a window after the label"
 
 
 def _outranks(rank: tuple[int, int], other: tuple[int, int] | None) -> bool:

@@ -107,6 +107,7 @@ def configure_logs(
     # These say at INFO what they do for every request or poll.
     for noisy in ("aiokafka", "kafka", "sqlalchemy.engine", "asyncio", "faust", "mode"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("alembic.runtime.migration").addFilter(_no_glance)
     own = [processor for processor in shared if not isinstance(processor, structlog.stdlib.ExtraAdder)]
     structlog.configure(
         processors=[
@@ -119,6 +120,11 @@ def configure_logs(
         # A cached logger would keep an earlier stream and level after a second call.
         cache_logger_on_first_use=False,
     )
+
+
+def _no_glance(record: logging.LogRecord) -> bool:
+    """Every look at the tables' revision, as every readiness probe takes one, says these two; upgrades stay."""
+    return not record.getMessage().startswith(("Context impl", "Will assume"))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

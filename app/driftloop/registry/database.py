@@ -19,6 +19,7 @@ from driftloop.registry.migrations import Step, Where, head, run_steps, where_is
 
 __all__ = [
     "create_schema",
+    "database_problem",
     "in_chunks",
     "insert_new",
     "open_engine",
@@ -211,6 +212,14 @@ def schema_problem(engine: Engine) -> str | None:
     """What keeps this driftloop from using the database, as a sentence; None if nothing does."""
     where = schema_state(engine)
     return None if where.state == "current" else _sentence(engine, where)
+
+
+def database_problem(engine: Engine) -> str | None:
+    """For readiness: what is wrong with the database or its tables, in a sentence without secrets, or None."""
+    try:
+        return schema_problem(engine)
+    except SQLAlchemyError as error:
+        return f"the database does not answer: {what_it_said(error)}"
 
 
 def what_it_said(error: SQLAlchemyError) -> str:

@@ -15,7 +15,7 @@ from driftloop.kafka.security import broker_security
 from driftloop.settings import Settings
 from driftloop.streaming.batches import RECORDS_CODEC, batch_of, batch_scheduler
 
-__all__ = ["EXIT_FATAL", "PartitionService", "broker_credentials", "build_app"]
+__all__ = ["EXIT_FATAL", "Membership", "PartitionService", "broker_credentials", "build_app"]
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +50,26 @@ class _App(faust.App):  # type: ignore[misc]
         return queue
 
 
+class Membership:
+    """Where an app stands in its consumer group; called, it says what is wrong, or None, for readiness. A member
+    without partitions, because others have them all, is ready: it takes over at once."""
+
+    def __init__(self) -> None:
+        self._problem: str | None = "the consumer group has not been joined yet"
+
+    def rebuilding(self, partitions: list[int]) -> None:
+        self._problem = f"rebuilding the state of partitions {partitions}"
+
+    def ready(self) -> None:
+        self._problem = None
+
+    def waiting(self) -> None:
+        self._problem = "partitions are being handed out anew"
+
+    def __call__(self) -> str | None:
+        return self._problem
+
+
 def build_app(
     settings: Settings,
     role: str,
@@ -57,12 +77,14 @@ def build_app(
     service: PartitionService,
     *,
     web_port: int,
+    membership: Membership | None = None,
     timers: dict[float, Callable[[], Awaitable[None]]] | None = None,
     after_batch: Callable[[], None] | None = None,
 ) -> faust.App:
     """A Faust app that reads ``topics`` in record batches and hands them to the service, one at a time, in order.
 
     ``timers``: seconds to coroutine function. ``after_batch`` is called when the service has taken a batch in.
+    ``membership`` is kept up to date.
 
     What waits in memory is bounded, whatever the backlog is: a fetch of a partition (``consumer_max_fetch_size``) in
     the client, and ``stream_buffer_maxsize`` batches in the stream; while that is full nothing is fetched.
@@ -90,6 +112,7 @@ def build_app(
         stream_buffer_maxsize=2,
         consumer_max_fetch_size=1_048_576,
     )
+    membership = membership or Membership()
     channel = app.topic(*topics, key_serializer="raw", value_serializer=RECORDS_CODEC)
 
     async def consume(stream: Any) -> None:
@@ -102,9 +125,13 @@ def build_app(
     app.agent(channel, name=role)(consume)
 
     async def assigned(_: Any, assigned: set[TP], **__: Any) -> None:
-        await _or_die(service.assign(_partitions(assigned, topics[0])), role)
+        partitions = _partitions(assigned, topics[0])
+        membership.rebuilding(partitions)
+        await _or_die(service.assign(partitions), role)
+        membership.ready()
 
     async def revoked(_: Any, revoked: set[TP], **__: Any) -> None:
+        membership.waiting()
         await _or_die(service.revoke(_partitions(revoked, topics[0])), role)
 
     app.on_partitions_assigned.connect(assigned, weak=False)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy.exc import OperationalError
@@ -35,6 +36,9 @@ from driftloop.streaming.placement import model_partition
 __all__ = ["AssessorService"]
 
 log = structlog.get_logger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 _DATABASE_PATIENCE_S = 60.0
 #: Open windows are reported no more often than this, and so many at a time for each model partition.
 _OPEN_REPORTS_EVERY_S = 5.0
@@ -99,7 +103,11 @@ class AssessorService:
         assessor = Assessor(
             own,
             self._settings.source_partitions,
-            Lookups(self._catalog.known_profile, self._store.load_state, self._store.final_report),
+            Lookups(
+                _patient(self._catalog.known_profile),
+                _patient(self._store.load_state),
+                _patient(self._store.final_report),
+            ),
             start_offset=start,
             progress=self._store.load_state(_progress_key(partition)),
         )
@@ -156,24 +164,15 @@ class AssessorService:
 
     def _write(self, partition: int, advance: Advance) -> Committed:
         judged = advance.judged
-        reports = [(stamped(report, self._settings.source_partitions), stats) for report, stats in judged.reports]
-        deadline_s = time.monotonic() + _DATABASE_PATIENCE_S
-        while True:
-            try:
-                return self._store.commit(
-                    partition=partition,
-                    restart_offset=advance.restart_offset,
-                    states={**advance.states, _progress_key(partition): advance.progress},
-                    reports=reports,
-                    alerts=judged.alerts,
-                    decisions=judged.decisions,
-                    commands=judged.commands,
-                )
-            except OperationalError as error:
-                if time.monotonic() > deadline_s:
-                    raise
-                log.warning("the database does not answer, trying again", reason=str(error.orig))
-                time.sleep(1.0)
+        return _patient(self._store.commit)(
+            partition=partition,
+            restart_offset=advance.restart_offset,
+            states={**advance.states, _progress_key(partition): advance.progress},
+            reports=[(stamped(report, self._settings.source_partitions), stats) for report, stats in judged.reports],
+            alerts=judged.alerts,
+            decisions=judged.decisions,
+            commands=judged.commands,
+        )
 
     async def tick(self) -> None:
         """For a timer: publish what the outbox holds, report open windows, and show what became of models."""
@@ -219,6 +218,23 @@ class AssessorService:
             if (warned := f"{model_id}: {reason}") not in self._warned:
                 self._warned.add(warned)
                 log.warning("statistics are left out of windows", model=model_id, reason=reason)
+
+
+def _patient(action: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The action, tried again while the database does not answer. It blocks: for threads beside the loop alone."""
+
+    def trying(*args: Arguments.args, **more: Arguments.kwargs) -> Result:
+        deadline_s = time.monotonic() + _DATABASE_PATIENCE_S
+        while True:
+            try:
+                return action(*args, **more)
+            except OperationalError as error:
+                if time.monotonic() > deadline_s:
+                    raise
+                log.warning("the database does not answer, trying again", reason=str(error.orig))
+                time.sleep(1.0)
+
+    return trying
 
 
 def _progress_key(partition: int) -> str:

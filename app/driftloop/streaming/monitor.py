@@ -198,6 +198,7 @@ class MonitorService:
         spoken: list[SourceProgress] = []
         for partition in list(partitions):
             source = self._sources[partition]
+            self._emit(source.monitor.drain(), self._topics.labels)  # what the end of a rebuild has brought
             progress = self._progress(source)
             if progress == source.published:
                 continue

@@ -15,13 +15,16 @@ import structlog
 from faust.types import TP
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.kafka.admin import BrokerError, wait_for_broker
+from driftloop.kafka.config import client_config
+from driftloop.kafka.reachable import BrokerCheck
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES
 from driftloop.observability.server import Heartbeat, serve
-from driftloop.registry import RegistryError, schema_problem
-from driftloop.registry.database import what_it_said
+from driftloop.registry import RegistryError
+from driftloop.registry.database import database_problem, what_it_said
 from driftloop.settings import Settings
 from driftloop.streaming.alignment import Alignment
-from driftloop.streaming.app import EXIT_FATAL, build_app
+from driftloop.streaming.app import EXIT_FATAL, Membership, build_app
 from driftloop.streaming.assessor import AssessorService
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.monitor import MonitorService
@@ -37,6 +40,8 @@ _STOP_GRACE_S = 15.0
 _WATCHDOG_S = 5.0
 _EXIT_UNCLEAN = 1
 _HEARTBEAT_S = 60.0
+_BROKER_PATIENCE_S = 30.0
+_BEAT_EVERY_S = 0.5
 
 #: One request to end may arrive twice at once: ``timeout`` and many supervisors signal the process and its group.
 _SAME_REQUEST_S = 1.0
@@ -58,6 +63,7 @@ class _Worker:
         self._assessor: AssessorService | None = None
         self._monitor_app: faust.App | None = None
         self._alignment: Alignment | None = None
+        self._memberships: dict[str, Membership] = {}
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -72,6 +78,8 @@ class _Worker:
             log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
             return 1
         runtime.metrics.declare(runtime.specs, (*DEAD_LETTER_CODES, MALFORMED_PARTIAL))
+        # Not a timer of Faust's: those begin when the broker has answered and end when the apps are told to stop.
+        beating = asyncio.create_task(self._keep_beating())
         apps = self._apps(runtime)
         server = None
         if self._settings.metrics_port:
@@ -82,16 +90,34 @@ class _Worker:
                 self._checks(runtime),
                 liveness={"event loop": self._heartbeat},
             )
+        if not await self._broker_is_there():
+            os._exit(0 if self._stop.is_set() else 1)
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker started", role=self._role, models=sorted(runtime.specs), bootstrap=self._settings.bootstrap)
         crashed = await self._wait_until_stopped(apps)
         code = await self._shut_down(apps) or crashed
         if server is not None:
             server.close()
+        beating.cancel()
         runtime.close()
         log.info("worker stopped", exit_code=code)
         # Threads of clients whose broker is gone would keep the process alive.
         os._exit(code)
+
+    async def _broker_is_there(self) -> bool:
+        """Waits for it: Faust, which does not, would end the process with a traceback. False if none came, or if the
+        process was told to end meanwhile."""
+        deadline_s = time.monotonic() + _BROKER_PATIENCE_S
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(wait_for_broker, client_config(self._settings), 1.0)
+            except BrokerError as error:
+                if time.monotonic() > deadline_s:
+                    log.error("the worker cannot start", error=str(error), waited_s=_BROKER_PATIENCE_S)
+                    return False
+            else:
+                return True
+        return False
 
     def _apps(self, runtime: Runtime) -> list[faust.App]:
         settings, topics = self._settings, self._settings.topics
@@ -107,8 +133,9 @@ class _Worker:
                 [topics.predictions, topics.labels],
                 self._monitor,
                 web_port=settings.web_port,
-                timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._beat},
                 after_batch=self._align,
+                membership=self._memberships.setdefault("monitor", Membership()),
+                timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._show_lag},
             )
             # A window's rows are in memory anyway: being ahead by one makes it twice as many at most.
             bound_ms = max((spec.window_ms for spec in runtime.specs.values()), default=0)
@@ -132,13 +159,20 @@ class _Worker:
                     [topics.window_partials],
                     self._assessor,
                     web_port=settings.web_port + 1,
-                    timers={2.0: self._assessor.tick, 1.1: self._beat},
+                    membership=self._memberships.setdefault("assessor", Membership()),
+                    timers={2.0: self._assessor.tick},
                 )
             )
         return apps
 
-    async def _beat(self) -> None:
-        self._heartbeat.beat()
+    async def _keep_beating(self) -> None:
+        """The heart of the loop itself: it beats while brokers are away and partitions are rebuilt, and stops when
+        something blocks the loop."""
+        while True:
+            self._heartbeat.beat()
+            await asyncio.sleep(_BEAT_EVERY_S)
+
+    async def _show_lag(self) -> None:
         if self._monitor is not None:
             self._monitor.show_lag(self._end_offset)
         # Also when no batch comes: what one topic waited for may have been the end of the other.
@@ -153,13 +187,16 @@ class _Worker:
         return None if end is None else int(end)
 
     def _checks(self, runtime: Runtime) -> dict[str, Callable[[], str | None]]:
-        def partitions() -> str | None:
-            services = [service for service in (self._monitor, self._assessor) if service is not None]
-            if any(service.partitions for service in services):
-                return None
-            return "no partitions are assigned and ready yet"
+        def running() -> str | None:
+            return "told to end: partitions are handed over" if self._stop.is_set() else None
 
-        return {"partitions": partitions, "database": lambda: schema_problem(runtime.engine)}
+        broker = BrokerCheck(client_config(self._settings), self._settings.topics.window_partials)
+        return {
+            "running": running,
+            **self._memberships,
+            "broker": broker,
+            "database": lambda: database_problem(runtime.engine),
+        }
 
     async def _wait_until_stopped(self, apps: list[faust.App]) -> int:
         """Returns 0 when told to stop, or the exit code of a Faust app that has crashed."""

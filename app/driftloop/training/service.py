@@ -6,21 +6,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from types import FrameType
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import Record, read_partition
 from driftloop.kafka.producer import Producer
+from driftloop.kafka.reachable import BrokerCheck
 from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
-from driftloop.observability.server import Heartbeat, serve
+from driftloop.observability.server import Check, Heartbeat, serve
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.assessments import AssessmentStore
-from driftloop.registry.database import create_schema, open_engine, schema_problem, what_it_said
+from driftloop.registry.database import create_schema, database_problem, open_engine, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import Relay, kafka_sender
@@ -33,7 +34,7 @@ from driftloop.training.child import TrainingProcesses
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
 from driftloop.training.worker import Trainer, TrainerError
-from driftloop.web.actions import Actions
+from driftloop.web.actions import Actions, Answer
 
 __all__ = ["labeled_log", "run_trainer"]
 
@@ -79,63 +80,68 @@ def run_trainer(settings: Settings, *, lease_s: float = 15.0, broker_timeout_s: 
 def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker_timeout_s: float) -> None:
     specs = load_specs(settings.specs)
     config = client_config(settings, client_id="driftloop-trainer")
-    wait_for_broker(config, broker_timeout_s)
-    problems = [check.problem for check in check_topics(settings) if check.problem]
-    if problems:
-        raise BrokerError(f"{problems[0]}; `driftloop topics create` makes the topics")
     engine = open_engine(settings.resolved_database_url)
-    create_schema(engine)
-    registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
-    producer = Producer(config)
     metrics = Metrics()
     heartbeat = Heartbeat(_HEARTBEAT_S)
-    processes = TrainingProcesses()
-    runner = CommandRunner(
-        specs,
-        registry,
-        labeled_log(settings),
-        labeled_topic=settings.topics.labeled,
-        folder=settings.data_dir / "trainer",
-        processes=processes,
-        cancelled=stopping.is_set,
-    )
-    trainer = Trainer(
-        {
-            **config,
-            "session.timeout.ms": settings.session_timeout_ms,
-            "heartbeat.interval.ms": max(500, settings.session_timeout_ms // 10),
-        },
-        group=f"{settings.app_id}-trainer",
-        commands_topic=settings.topics.retrain_commands,
-        dead_letters_topic=settings.topics.dead_letters,
-        runs=RunStore(engine),
-        relay=Relay(engine, kafka_sender(producer, settings.topics)),
-        runner=runner,
-        stopping=stopping,
-        producer=producer,
-        lease_s=lease_s,
-        observe=metrics.training,
-        beat=heartbeat.beat,
-        after=processes.warm,
-    )
+    consuming, deciding = _Consuming(stopping), _Deciding()
     with ExitStack() as stack:
         stack.callback(engine.dispose)
-        stack.callback(processes.close)
         if settings.metrics_port:
-            checks = {
-                "consumer": lambda: None if trainer.assigned else "no partition of the commands is assigned yet",
-                "database": lambda: _database_problem(engine),
+            # Before anything is waited for: a process that starts is alive and not ready.
+            checks: dict[str, Check] = {
+                "consumer": consuming,
+                "broker": BrokerCheck(config, settings.topics.retrain_commands),
+                "database": lambda: database_problem(engine),
             }
-            token = None if settings.web_token is None else settings.web_token.get_secret_value()
             server = serve(
                 metrics.registry,
                 settings.web_host,
                 settings.metrics_port,
                 checks,
                 liveness={"loop": heartbeat},
-                post=Actions(registry, token, trainer.publish_soon, _retrain(specs, AssessmentStore(engine))).post,
+                post=deciding,
             )
             stack.callback(server.close)
+        wait_for_broker(config, broker_timeout_s)
+        problems = [check.problem for check in check_topics(settings) if check.problem]
+        if problems:
+            raise BrokerError(f"{problems[0]}; `driftloop topics create` makes the topics")
+        create_schema(engine)
+        registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
+        producer = Producer(config)
+        processes = TrainingProcesses()
+        stack.callback(processes.close)
+        runner = CommandRunner(
+            specs,
+            registry,
+            labeled_log(settings),
+            labeled_topic=settings.topics.labeled,
+            folder=settings.data_dir / "trainer",
+            processes=processes,
+            cancelled=stopping.is_set,
+        )
+        trainer = consuming.trainer = Trainer(
+            {
+                **config,
+                "session.timeout.ms": settings.session_timeout_ms,
+                "heartbeat.interval.ms": max(500, settings.session_timeout_ms // 10),
+            },
+            group=f"{settings.app_id}-trainer",
+            commands_topic=settings.topics.retrain_commands,
+            dead_letters_topic=settings.topics.dead_letters,
+            runs=RunStore(engine),
+            relay=Relay(engine, kafka_sender(producer, settings.topics)),
+            runner=runner,
+            stopping=stopping,
+            producer=producer,
+            lease_s=lease_s,
+            observe=metrics.training,
+            beat=heartbeat.beat,
+            after=processes.warm,
+        )
+        token = None if settings.web_token is None else settings.web_token.get_secret_value()
+        retrain = _retrain(specs, AssessmentStore(engine))
+        deciding.actions = Actions(registry, token, trainer.publish_soon, retrain)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
         trainer.run()
@@ -153,11 +159,31 @@ def _retrain(specs: Mapping[str, ModelSpec], store: AssessmentStore) -> Callable
     return retrain
 
 
-def _database_problem(engine: Engine) -> str | None:
-    try:
-        return schema_problem(engine)
-    except SQLAlchemyError as error:
-        return f"the database does not answer: {what_it_said(error)}"
+class _Deciding:
+    """Takes decisions over HTTP once there is a registry to take them in."""
+
+    def __init__(self) -> None:
+        self.actions: Actions | None = None
+
+    def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if self.actions is None:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the trainer is starting; ask again"}
+        return self.actions.post(path, headers, body)
+
+
+class _Consuming:
+    """For readiness: whether commands are taken."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self.trainer: Trainer | None = None
+        self._stopping = stopping
+
+    def __call__(self) -> str | None:
+        if self._stopping.is_set():
+            return "told to end"
+        if self.trainer is None:
+            return "the trainer is starting"
+        return None if self.trainer.assigned else "no partition of the commands is assigned yet"
 
 
 @contextmanager

@@ -1,0 +1,73 @@
+"""The real command line in a process that does damage to itself at chosen points (``python -m faults.faulty worker``).
+
+``FAULTY_RELAY``: points of :func:`faults.relay_child.faulty`, each with the number of the publish at which the process
+dies (``before:0 amid:2``), one a life, counted in files of ``FAULTY_FOLDER`` so that a process that was started again
+goes on to the next. ``FAULTY_HEARTBEAT_S``: how long the loop may be silent; SIGUSR1 then blocks it for
+``FAULTY_BLOCK_S``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from driftloop.cli.main import main as command_line
+from driftloop.registry import OutboxRow, Relay
+from driftloop.streaming import worker
+from faults.relay_child import Send, faulty
+
+Fault = tuple[str, int, Path]
+
+
+def _next_fault() -> Fault | None:
+    """The point of this life: its name, before which publish, and the file that says that it was reached."""
+    role = sys.argv[-1]
+    folder = Path(os.environ["FAULTY_FOLDER"])
+    for number, point in enumerate(os.environ["FAULTY_RELAY"].split()):
+        if not (folder / f"{role}-{number}").exists():
+            name, at = point.split(":")
+            return name, int(at), folder / f"{role}-{number}"
+    return None
+
+
+def _damaged(send: Send, fault: Fault | None) -> Send:
+    if fault is None:
+        return send
+    calls = 0
+    name, at, marker = fault
+
+    def sending(rows: Sequence[OutboxRow]) -> None:
+        nonlocal calls
+        if calls < at:
+            calls += 1
+            send(rows)
+            return
+        marker.touch()  # the process dies in the next line
+        faulty(send, name)(rows)
+
+    return sending
+
+
+def main() -> None:
+    if "FAULTY_RELAY" in os.environ:
+        fault = _next_fault()
+        honest: Callable[..., None] = Relay.__init__
+
+        def damaged(self: Relay, engine: Any, send: Send, **more: Any) -> None:
+            # Short leases: every death holds up the next life for one.
+            honest(self, engine, _damaged(send, fault), **{**more, "lease_s": 2.0})
+
+        Relay.__init__ = damaged  # type: ignore[assignment,method-assign]
+    if "FAULTY_HEARTBEAT_S" in os.environ:
+        worker._HEARTBEAT_S = float(os.environ["FAULTY_HEARTBEAT_S"])
+        signal.signal(signal.SIGUSR1, lambda *_: time.sleep(float(os.environ["FAULTY_BLOCK_S"])))
+    command_line()
+
+
+if __name__ == "__main__":
+    main()
