@@ -15,6 +15,7 @@ from driftloop.registry.models import Registry
 from driftloop.registry.outbox import OutboxRow, Relay, kafka_sender
 from driftloop.registry.rows import HistoryRow, ModelRow, NewVersion, VersionRow
 from driftloop.registry.runs import Run, RunStore
+from driftloop.registry.shadows import ShadowRow, ShadowStore
 
 __all__ = [
     "ArtifactError",
@@ -31,6 +32,8 @@ __all__ = [
     "Relay",
     "Run",
     "RunStore",
+    "ShadowRow",
+    "ShadowStore",
     "StaleStateError",
     "VersionRow",
     "create_schema",

@@ -22,6 +22,7 @@ from driftloop.spec.multivariate import multivariate_problems
 from driftloop.spec.policy import TriggerSpec
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
+from driftloop.spec.shadow import shadow_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
 
 __all__ = ["semantic_problems"]
@@ -56,6 +57,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _policy,
         _training,
         _gates,
+        shadow_problems,
     ]
     return [problem for check in checks for problem in check(spec)]
 

@@ -29,6 +29,7 @@ from driftloop.spec.load import load_specs
 from driftloop.training.child import TrainingProcesses
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
+from driftloop.training.shadow_service import start_shadow_watch
 from driftloop.training.worker import Trainer, TrainerError
 
 __all__ = ["labeled_log", "run_trainer"]
@@ -128,6 +129,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             stack.callback(server.close)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
+        stack.callback(start_shadow_watch(settings, specs, registry, labeled_log(settings), stopping))
         trainer.run()
     log.info("trainer stopped")
 
