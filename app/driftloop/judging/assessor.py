@@ -14,6 +14,7 @@ import msgspec
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
+from driftloop.judging.approval import Approved, always_approved
 from driftloop.judging.assess import Judged, judge_window, segments_of
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.empty import empty_window_ends
@@ -40,11 +41,12 @@ _decode_progress = msgspec.json.Decoder(list[SourceProgress]).decode
 @dataclass(frozen=True)
 class Lookups:
     """Where an assessor finds what was stored before: a version's profile, a model's state, a final report with its
-    merged statistics. The last two give None for what is not there yet."""
+    merged statistics. The last two give None for what is not there yet. ``approved``: which versions may serve."""
 
     profile: Callable[[str, str], ReferenceProfile]
     state: Callable[[str], bytes | None]
     report: Callable[[str], tuple[WindowReport, bytes] | None]
+    approved: Approved = always_approved
 
 
 @dataclass
@@ -219,6 +221,7 @@ class Assessor:
             self._specs[key.model_id],
             self._digests[key.model_id],
             self._earlier,
+            self._lookups.approved,
         )
         for report, stats in step.reports:
             if not report.sliding:

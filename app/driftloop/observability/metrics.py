@@ -27,7 +27,7 @@ from driftloop.observability.series import BoundedGauge, Labels, SeriesBudget
 
 __all__ = ["Metrics"]
 
-_ALERT_KINDS = ("drift", "performance", "data_quality", "concept_drift")
+_ALERT_KINDS = ("drift", "performance", "data_quality", "concept_drift", "unapproved_version")
 _ALERT_STATES = ("opened", "firing", "resolved")
 _TRIGGERS = ("performance", "drift", "concept", "schedule", "estimated_performance")
 _MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back")

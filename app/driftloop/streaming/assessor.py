@@ -94,7 +94,9 @@ class AssessorService:
         assessor = Assessor(
             own,
             self._settings.source_partitions,
-            Lookups(self._catalog.known_profile, self._store.load_state, self._store.final_report),
+            Lookups(
+                self._catalog.known_profile, self._store.load_state, self._store.final_report, self._catalog.approved
+            ),
             start_offset=start,
             progress=self._store.load_state(_progress_key(partition)),
         )
