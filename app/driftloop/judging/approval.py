@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from driftloop.events.messages import Alert
 from driftloop.events.reports import WindowReport
@@ -17,27 +19,40 @@ __all__ = ["Approved", "alert_unapproved", "always_approved"]
 Approved = Callable[[str, str, int], bool]
 
 
+NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
+#: Of more versions that nobody registered, those with most predictions have an alert.
+MOST_UNREGISTERED: Final = 20
+
+
 def always_approved(model_id: str, model_version: str, at_ms: int) -> bool:
     """For whoever knows no registry."""
     return True
 
 
 def alert_unapproved(
-    book: AlertBook, key: WindowKey, reports: Iterable[WindowReport], rules: AlertRules, approved: Approved
+    book: AlertBook,
+    key: WindowKey,
+    reports: Iterable[WindowReport],
+    rules: AlertRules,
+    approved: Approved,
+    unregistered: Mapping[str, int] = NOBODY,
 ) -> tuple[AlertBook, list[Alert]]:
     """Take in which versions have predictions in a final input window. Returns the next book and the events.
 
     An alert for each version that may not serve at the window's end opens with its first window, whatever
     ``open_after`` says, since no chance is involved; ``resolve_after`` windows without a prediction of it, or at whose
-    end it is approved, resolve it.
+    end it is approved, resolve it. ``unregistered``: predictions of versions that are not in the registry, by version;
+    they are not counted in any report.
     """
+    unregistered = dict(sorted(unregistered.items(), key=lambda item: (-item[1], item[0]))[:MOST_UNREGISTERED])
     whole = {report.model_version: report for report in reports if not report.segment and not report.sliding}
     open_now = {entry.model_version for entry in book.entries.values() if entry.kind == UNAPPROVED}
     alerts: list[Alert] = []
-    for version in sorted(whole.keys() | open_now):
+    for version in sorted(whole.keys() | open_now | unregistered.keys()):
         report = whole.get(version)
-        rows = 0 if report is None else report.rows
-        bad = rows > 0 and not approved(key.model_id, version, key.end_ms)
+        strays = unregistered.get(version, 0)
+        rows = strays + (0 if report is None else report.rows)
+        bad = rows > 0 and (strays > 0 or not approved(key.model_id, version, key.end_ms))
         if not bad and version not in open_now:
             continue
         signal = Signal(
@@ -49,7 +64,7 @@ def alert_unapproved(
             statistic=float(rows),
             threshold=1.0,
             method="approval",
-            message=_message(version, rows, bad),
+            message=_message(version, rows, strays, bad),
         )
         book, events = step(
             book,
@@ -65,7 +80,9 @@ def alert_unapproved(
     return forget_lane(book, UNAPPROVED), alerts
 
 
-def _message(version: str, rows: int, bad: bool) -> str:
+def _message(version: str, rows: int, strays: int, bad: bool) -> str:
+    if strays:
+        return f"{strays:,} predictions of version {version}, which the registry does not hold; they are dead letters"
     if bad:
         return (
             f"{rows:,} predictions of version {version}, which the registry never approved: by the end of this "
