@@ -97,7 +97,17 @@ class ShadowWatcher:
         if not rows:
             return 0
         self._maturity.refresh()
-        return sum(self._at(row) for row in rows)
+        looked = 0
+        failed: Exception | None = None
+        for row in rows:
+            try:
+                looked += self._at(row)
+            except Exception as error:  # what is wrong with one model is no reason to leave the others waiting
+                log.warning("a comparison failed", model=row.model_id, version=row.version, exc_info=error)
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return looked
 
     def _at(self, row: ShadowRow) -> int:
         spec = self._specs.get(row.model_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import random
 import shutil
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from driftloop.events.decisions import ModelEvent, RetrainCommand, ShadowLook
 from driftloop.events.messages import Labeled, SourceProgress
 from driftloop.events.time import NEVER_MS
-from driftloop.registry import ArtifactStore, Registry, ShadowStore, create_schema, open_engine
+from driftloop.registry import ArtifactStore, Registry, ShadowRow, ShadowStore, create_schema, open_engine
 from driftloop.registry.database import reading
 from driftloop.registry.tables import outbox
 from driftloop.spec.model import ModelSpec
@@ -470,6 +471,28 @@ def test_a_model_file_that_is_away_is_waited_for(make_world: Callable[..., World
     assert world.status() == "watched"
     (tmp_path / "away").rename(tmp_path / "artifacts")
     world.watcher(labeled(spec)).turn()
+    assert world.status() == "promoted"
+
+
+def test_what_fails_for_one_model_leaves_no_other_waiting(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = shadow_spec()
+    world = make_world(spec)
+    world.challenger()
+    watcher = world.watcher(labeled(spec))
+    real = world.store.open()
+    monkeypatch.setattr(world.store, "open", lambda: [dataclasses.replace(real[0], version="gone"), *real])
+    original = watcher._at
+
+    def failing(row: ShadowRow) -> int:
+        if row.version == "gone":
+            raise OSError("the disk is full")
+        return int(original(row))
+
+    monkeypatch.setattr(watcher, "_at", failing)
+    with pytest.raises(OSError, match="disk"):
+        watcher.turn()
     assert world.status() == "promoted"
 
 
