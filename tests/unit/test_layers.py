@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "app" / "driftloop"
 
 CORE = {
     "events", "spec", "profiles", "drift", "multivariate", "performance", "concept", "joining", "windows", "monitoring",
-    "judging", "policy", "quality",
+    "judging", "policy", "quality", "shadow",
 }  # fmt: skip
 #: Inside driftloop: package to what it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "joining": {"events"},
     "windows": {"events", "spec"},
     "policy": {"events", "spec"},
+    "shadow": {"events", "spec", "profiles", "performance", "concept"},
     "monitoring": {"events", "spec", "profiles", "performance", "joining", "windows"},
     "judging": {
         "events", "spec", "profiles", "drift", "multivariate", "performance", "concept", "windows", "monitoring",
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observability": {"events"},
     "training": {
         "events", "spec", "profiles", "drift", "multivariate", "performance", "policy", "registry", "kafka",
-        "observability", "settings", "web",
+        "observability", "settings", "shadow", "web", "windows",
     },
     "web": {"events", "registry", "observability"},
     "streaming": CORE | {"registry", "kafka", "observability", "settings"},

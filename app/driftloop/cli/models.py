@@ -1,4 +1,4 @@
-"""``driftloop models list|show|approve|reject|promote|rollback|register``."""
+"""``driftloop models list|show|shadow|approve|reject|promote|rollback|register``."""
 
 from __future__ import annotations
 
@@ -138,6 +138,57 @@ def _metrics_table(versions: list[VersionRow]) -> Table:
     for name in sorted({name for row in versions for name in row.metrics}):
         table.add_row(name, *(f"{row.metrics[name]:.4g}" if name in row.metrics else "" for row in versions))
     return table
+
+
+@app.command()
+def shadow(
+    model: str,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Begin to compare this version, which nothing is decided about.")
+    ] = None,
+    reason: Reason = "compared by hand",
+    as_json: AsJson = False,
+) -> None:
+    """How challengers stand against the champion, in shadow or as a canary, with every look."""
+    from driftloop.cli._shadow_view import comparisons_of, print_comparisons, shown
+    from driftloop.registry.shadows import ShadowStore
+
+    if start is not None:
+        _change(lambda registry: _start_shadow(registry, model, start, reason), model, as_json)
+        return
+
+    def read() -> list[Any]:
+        registry = _registry(Settings())
+        return comparisons_of(ShadowStore(registry.engine), model, {row.model_id for row in registry.models()})
+
+    found = call(read)
+    if as_json:
+        _print_json(shown(found))
+    else:
+        print_comparisons(model, found, Console())
+
+
+def _start_shadow(registry: Registry, model: str, version: str, reason: str) -> str:
+    from driftloop.registry.shadows import ShadowStore
+    from driftloop.spec import load_specs
+    from driftloop.training.shadow_watch import first_window_ms
+
+    spec = load_specs(Settings().specs).get(model)
+    if spec is None or spec.promotion not in ("shadow", "canary"):
+        raise RegistryError(f"{Settings().specs} must hold a spec of {model!r} with promotion: shadow or canary")
+    row = registry.version(model, version)
+    if row is None:
+        raise RegistryError(f"the model {model!r} has no version {version!r}; see 'driftloop models show {model}'")
+    ShadowStore(registry.engine).start(
+        model,
+        version,
+        "canary" if spec.promotion == "canary" else "shadow",
+        from_ms=first_window_ms(spec, row),
+        reason=reason,
+        event_time_ms=_now_ms(),
+        actor=_actor(),
+    )
+    return version
 
 
 @app.command()

@@ -19,11 +19,27 @@ __all__ = [
     "ModelEventKind",
     "PolicyDecision",
     "RetrainCommand",
+    "ShadowLook",
 ]
 
-ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "held", "rolled_back"]
 #: ``insufficient``: too few rows (or a metric that is undefined on them) to say either.
 GateVerdict = Literal["passed", "failed", "insufficient"]
+ModelEventKind = Literal[
+    "registered",
+    "awaiting_approval",
+    "promoted",
+    "rejected",
+    "failed",
+    "held",
+    "rolled_back",
+    "shadow_started",
+    "shadow_passed",
+    "shadow_stopped",
+    "canary_started",
+    "canary_advance",
+    "canary_hold",
+    "canary_abort",
+]
 
 
 class PolicyDecision(Struct, frozen=True, kw_only=True):
@@ -100,10 +116,49 @@ class GateResult(Struct, frozen=True, kw_only=True):
     details: list[GateDetail] = field(default_factory=list)
 
 
+class ShadowLook(Struct, frozen=True, kw_only=True):
+    """What a comparison of challenger and champion says after a matured window, over all windows since its start.
+
+    ``improvement`` is the champion's mean loss less the challenger's, in the unit of ``loss``: positive is better. It
+    lies in [``low``, ``high``] at all looks together but for a probability of ``alpha`` for each limit. ``verdict``
+    ``hold``: the arms of a canary are not split as planned, so nothing is decided. ``champion_rows`` and
+    ``challenger_rows`` are those that each mean loss is of; ``recorded_rows`` of the champion's are what it said
+    itself, the others were scored again. ``left_out`` counts rows that could not be compared, by reason.
+    ``ratio_e_value``: evidence against the planned split of the arms, None for a shadow.
+    """
+
+    model_id: str
+    champion: str
+    challenger: str
+    number: int
+    window_start_ms: int
+    window_end_ms: int
+    verdict: Literal["watch", "hold", "promote", "stop"]
+    reason: str
+    sentence: str
+    loss: str
+    margin: float
+    alpha: float
+    windows: int
+    rows: int
+    champion_rows: int
+    challenger_rows: int
+    champion_loss: float | None
+    challenger_loss: float | None
+    improvement: float | None
+    low: float | None
+    high: float | None
+    recorded_rows: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    ratio_e_value: float | None = None
+    challenger_share: float | None = None
+
+
 class ModelEvent(Struct, frozen=True, kw_only=True):
     """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest.
 
-    ``actor``: who did it. ``history_sha256``: the head of the registry's hash-chained history after it.
+    ``actor``: who did it. ``history_sha256``: the head of the registry's hash-chained history after it. ``look``: what
+    a comparison in shadow or as a canary said last, in the events of its verdict.
     """
 
     event_id: str
@@ -120,4 +175,5 @@ class ModelEvent(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = field(default_factory=dict)
     actor: str = ""
     history_sha256: str | None = None
+    look: ShadowLook | None = None
     schema_version: int = SCHEMA_VERSION

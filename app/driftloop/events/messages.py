@@ -154,7 +154,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     event_id: str
     model_id: str
     model_version: str
-    kind: Literal["drift", "performance", "data_quality", "concept_drift"]
+    kind: Literal["drift", "performance", "data_quality", "concept_drift", "unapproved_version"]
     subject: str
     segment: str
     state: AlertState

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from msgspec import Struct, field
@@ -16,7 +17,10 @@ from driftloop.events.messages import Alert, AlertState, WindowKind
 from driftloop.judging.signals import AlertKind, Severity, Signal
 from driftloop.spec.model import AlertRules
 
-__all__ = ["AlertBook", "AlertEntry", "retire_versions", "step", "window_kind_of"]
+__all__ = ["UNAPPROVED", "AlertBook", "AlertEntry", "forget_lane", "retire_versions", "step", "window_kind_of"]
+
+#: The kind of alerts on versions that may not serve: they are not about the version that serves.
+UNAPPROVED: Final = "unapproved_version"
 
 #: The lanes that windows of each kind speak about: an alert kind, or ``estimated`` for performance that input windows
 #: estimate ahead of the outcome windows, each with an order of its own.
@@ -206,9 +210,20 @@ def retire_versions(
     return AlertBook(kept, lanes), alerts
 
 
+def forget_lane(book: AlertBook, kind: AlertKind) -> AlertBook:
+    """Without the memory of which windows were taken in for alerts of this kind, one for each version that ever was;
+    for kinds whose windows come once and in order anyway."""
+    lanes = {
+        lane: until_ms
+        for lane, until_ms in book.judged_until_ms.items()
+        if msgspec.json.decode(lane, type=list[str])[1] != kind
+    }
+    return AlertBook(book.entries, lanes)
+
+
 def window_kind_of(alert: Alert) -> WindowKind:
     """The kind of windows that speak about the alert's subject: estimates of performance are those of input windows."""
-    return "input" if _lane(alert) in _KINDS["input"] else "outcome"
+    return "input" if _lane(alert) in (*_KINDS["input"], UNAPPROVED) else "outcome"
 
 
 def _lane(of: Signal | AlertEntry | Alert) -> str:

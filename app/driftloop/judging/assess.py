@@ -8,7 +8,7 @@ is judged, so that no decision depends on how far predictions happened to be ahe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -17,6 +17,7 @@ from driftloop.events.decisions import PolicyDecision, RetrainCommand
 from driftloop.events.messages import Alert
 from driftloop.events.reports import FeatureReport, QualityReport, WindowReport
 from driftloop.judging.alerts import AlertBook, retire_versions, step
+from driftloop.judging.approval import Approved, alert_unapproved, always_approved
 from driftloop.judging.concept import judge_concept
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.report import Beside, MergedPart, report_of
@@ -62,9 +63,12 @@ def judge_window(
     spec: ModelSpec,
     spec_digest: str,
     earlier: EarlierWindows | None = None,
+    approved: Approved = always_approved,
+    unregistered: Mapping[str, int] | None = None,
 ) -> Judged:
     """Judge a final window: all its versions and segments together. Changes ``state``. Without ``earlier`` there are no
-    sliding windows, and rolling and seasonal references have nothing to say."""
+    sliding windows, and rolling and seasonal references have nothing to say. ``approved``: which versions may
+    serve; ``unregistered``: predictions of versions that nobody registered, by version."""
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
@@ -98,6 +102,10 @@ def judge_window(
     if serving is not None:
         judged.alerts += _update_alerts(state, key, reports, serving.model_version, spec)
     if key.kind == "input":
+        state.alerts, unapproved = alert_unapproved(
+            state.alerts, key, reports, spec.alerts, approved, unregistered or {}
+        )
+        judged.alerts += unapproved
         state.last_input_end_ms = key.end_ms
         _remember_quality(state, history, key, parts, serves, serving, spec)
         if serving is not None:

@@ -14,6 +14,7 @@ import msgspec
 from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
+from driftloop.judging.approval import Approved, always_approved
 from driftloop.judging.assess import Judged, judge_window, segments_of
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.empty import empty_window_ends
@@ -22,6 +23,7 @@ from driftloop.judging.report import Beside, MergedPart, report_of
 from driftloop.judging.report_ids import report_id_of
 from driftloop.judging.state import ModelState
 from driftloop.monitoring.catalog import new_outcomes
+from driftloop.monitoring.unregistered import UNREGISTERED, names_of, unregistered_profile
 from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
@@ -40,11 +42,12 @@ _decode_progress = msgspec.json.Decoder(list[SourceProgress]).decode
 @dataclass(frozen=True)
 class Lookups:
     """Where an assessor finds what was stored before: a version's profile, a model's state, a final report with its
-    merged statistics. The last two give None for what is not there yet."""
+    merged statistics. The last two give None for what is not there yet. ``approved``: which versions may serve."""
 
     profile: Callable[[str, str], ReferenceProfile]
     state: Callable[[str], bytes | None]
     report: Callable[[str], tuple[WindowReport, bytes] | None]
+    approved: Approved = always_approved
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Advance:
     progress: bytes = b"[]"
 
     def __bool__(self) -> bool:
-        return bool(self.judged.reports)
+        return bool(self.judged.reports or self.judged.alerts)
 
 
 class Assessor:
@@ -134,6 +137,8 @@ class Assessor:
                 self._assembly.reopen(key)
         for key, parts in self._assembly.restatements():
             for part in sorted(parts.restated):
+                if part[0] == UNREGISTERED:
+                    continue
                 self._restate(key, part, parts, result.judged)
             parts.restated.clear()
         self._assembly.forget_expired()
@@ -151,7 +156,7 @@ class Assessor:
             if key.end_ms <= self._judged_until_ms(key):
                 continue
             for (version, segment), sources in parts.in_time.items():
-                if segment:
+                if segment or version == UNREGISTERED:
                     continue
                 offsets = tuple(sorted(held.log_offset for held in sources.values()))
                 shown = self._shown.get((key, version))
@@ -212,6 +217,14 @@ class Assessor:
 
     def _judge(self, key: WindowKey, parts: WindowParts, judged: Judged) -> None:
         merged = [self._merge(key, part, sources.values()) for part, sources in parts.in_time.items()]
+        unregistered: dict[str, int] = {}
+        for stray in [part for part in merged if part.version == UNREGISTERED]:
+            merged.remove(stray)
+            if isinstance(stray.stats, InputStats):
+                unregistered = names_of(stray.stats)
+        last = self._state(key.model_id).quality.version
+        if not merged and last:
+            merged = [self._empty_part(key, last)]
         step = judge_window(
             key,
             merged,
@@ -219,6 +232,8 @@ class Assessor:
             self._specs[key.model_id],
             self._digests[key.model_id],
             self._earlier,
+            self._lookups.approved,
+            unregistered,
         )
         for report, stats in step.reports:
             if not report.sliding:
@@ -229,9 +244,17 @@ class Assessor:
         """A window without a row, reported for the version that served last."""
         state = self._state(key.model_id)
         version = state.quality.version
-        profile = self._lookups.profile(key.model_id, version)
-        nothing = MergedPart(version, "", self._nothing(key, (version, "")), [], profile)
+        nothing = self._empty_part(key, version)
         judged.add(judge_window(key, [nothing], state, self._specs[key.model_id], self._digests[key.model_id]))
+
+    def _empty_part(self, key: WindowKey, version: str) -> MergedPart:
+        profile = self._profile(key.model_id, version)
+        return MergedPart(version, "", self._nothing(key, (version, "")), [], profile)
+
+    def _profile(self, model_id: str, version: str) -> ReferenceProfile:
+        if version == UNREGISTERED:
+            return unregistered_profile(model_id)
+        return self._lookups.profile(model_id, version)
 
     def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
         """Report again with what came after the final report, which itself stays as it is."""
@@ -280,7 +303,7 @@ class Assessor:
 
     def _siblings(self, key: WindowKey, version: str, parts: WindowParts, judged: Judged) -> Iterator[MergedPart]:
         """Every segment of a version in an outcome window, restated or as it was reported."""
-        profile = self._lookups.profile(key.model_id, version)
+        profile = self._profile(key.model_id, version)
         for segment in sorted(profile.segments):
             part = (version, segment)
             merged = self._restated(key, part, parts, judged)
@@ -296,7 +319,7 @@ class Assessor:
 
     def _merge(self, key: WindowKey, part: PartKey, partials: Iterable[HeldPartial]) -> MergedPart:
         version, segment = part
-        profile = self._lookups.profile(key.model_id, version).for_segment(segment)
+        profile = self._profile(key.model_id, version).for_segment(segment)
         ranges: list[SourceRange] = []
         total: InputStats | OutcomeStats | None = None
         left_out = 0
@@ -316,7 +339,7 @@ class Assessor:
 
     def _nothing(self, key: WindowKey, part: PartKey) -> InputStats | OutcomeStats:
         """Empty statistics of a part; with the estimator, so that what is merged with them brings its estimates."""
-        spec, profile = self._specs[key.model_id], self._lookups.profile(key.model_id, part[0])
+        spec, profile = self._specs[key.model_id], self._profile(key.model_id, part[0])
         if key.kind == "input":
             return InputStats(profile.for_segment(part[1]), estimator_of(spec, profile))
         return new_outcomes(spec, profile, part[1])
@@ -331,7 +354,7 @@ class Assessor:
             return None
 
     def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
-        profile = self._lookups.profile(key.model_id, part[0])
+        profile = self._profile(key.model_id, part[0])
         if key.kind == "input":
             estimator = estimator_of(self._specs[key.model_id], profile)
             return InputStats.decode(stats, profile.for_segment(part[1]), estimator)

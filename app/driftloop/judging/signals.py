@@ -22,7 +22,7 @@ from driftloop.spec.model import DriftRules
 
 __all__ = ["SHARE_SUBJECT", "AlertKind", "Severity", "Signal", "signals_from_report"]
 
-AlertKind = Literal["drift", "performance", "data_quality", "concept_drift"]
+AlertKind = Literal["drift", "performance", "data_quality", "concept_drift", "unapproved_version"]
 Severity = Literal["warning", "critical"]
 
 #: The subject of the alert on the share of drifting features.

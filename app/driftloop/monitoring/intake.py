@@ -17,6 +17,7 @@ from driftloop.events.readable import unreadable
 from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
+from driftloop.monitoring.unregistered import UNREGISTERED, VERSION_NAME, unregistered_profile
 from driftloop.profiles.columns import (
     ESTIMATES,
     PREDICTION,
@@ -26,6 +27,7 @@ from driftloop.profiles.columns import (
     prediction_column,
     select_rows,
 )
+from driftloop.profiles.reference import ReferenceProfile
 from driftloop.profiles.refusals import refusal_of_features, refusal_of_prediction
 from driftloop.profiles.row_hashes import row_hashes
 
@@ -108,8 +110,8 @@ class RefusedPrediction:
 
 @dataclass
 class PredictionsTaken:
-    """A decoded batch. ``times_ms``: int64 (n,), event time by position, or NEVER_MS where the record was refused.
-    ``refused`` are those of the dead letters that can be counted in a window."""
+    """A decoded batch. ``times_ms``: int64 (n,), event time by position, or NEVER_MS where the record was refused
+    for anything but an unknown version. ``refused`` are those of the dead letters that can be counted in a window."""
 
     times_ms: NDArray[np.int64]
     groups: dict[VersionContext, PredictionRows]
@@ -155,11 +157,21 @@ class Intake:
         context = self._versions.get((model_id, version))
         if context is None:
             model = self._known_model(model_id)
-            profile = self._catalog.profile(model_id, version)
+            profile = self._profile(model_id, version)
             if profile is None:
                 raise _Refused("unknown_version", f"model {model_id!r} has no registered version {version!r}")
             context = self._versions[model_id, version] = VersionContext(model, version, profile)
         return context
+
+    def _profile(self, model_id: str, version: str) -> ReferenceProfile | None:
+        if version == UNREGISTERED:
+            return unregistered_profile(model_id)
+        return self._catalog.profile(model_id, version)
+
+    def _version_of(self, event: Prediction) -> VersionContext:
+        if event.model_version == UNREGISTERED:
+            raise _Refused("unknown_version", f"{UNREGISTERED!r} is no name for a version")
+        return self._known_version(event.model_id, event.model_version)
 
     def predictions(self, batch: RecordBatch) -> PredictionsTaken:
         """Decode a batch of the predictions topic."""
@@ -173,11 +185,17 @@ class Intake:
             try:
                 event: Prediction = _decode_prediction(self._readable(value))
                 self._check_time(event.event_time_ms, batch.timestamps_ms[index])
-                version = self._known_version(event.model_id, event.model_version)
+                version = self._version_of(event)
                 row = version.model.features.decode_row(event.features)
                 output = version.model.prediction.decode(event.prediction)
             except (*UNDECODABLE, _Refused) as error:
                 letters.append(_letter(batch, index, error))
+                if isinstance(error, _Refused) and error.code == "unknown_version":
+                    # Its time is as good as any: windows must close also while nobody else predicts.
+                    times_ms[index] = event.event_time_ms
+                    other = self._known_version(event.model_id, UNREGISTERED)
+                    name = event.model_version
+                    refused.append(RefusedPrediction(index, other, event.event_time_ms, VERSION_NAME, name))
                 if version is not None and isinstance(error, msgspec.ValidationError):
                     feature, kind = (
                         refusal_of_features(error, version.model.feature_names)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, ModelEventKind, RetrainCommand
 from driftloop.events.messages import Alert
 from driftloop.events.reports import FeatureReport, WindowReport
 from driftloop.events.time import NEVER_MS
@@ -27,10 +28,10 @@ from driftloop.observability.series import BoundedGauge, Labels, SeriesBudget
 
 __all__ = ["Metrics"]
 
-_ALERT_KINDS = ("drift", "performance", "data_quality", "concept_drift")
+_ALERT_KINDS = ("drift", "performance", "data_quality", "concept_drift", "unapproved_version")
 _ALERT_STATES = ("opened", "firing", "resolved")
 _TRIGGERS = ("performance", "drift", "concept", "schedule", "estimated_performance")
-_MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "held", "rolled_back")
+_MODEL_EVENTS = get_args(ModelEventKind)
 _WINDOW_KINDS = ("input", "outcome")
 
 
@@ -225,7 +226,7 @@ class Metrics:
         if event.kind in ("promoted", "rolled_back"):
             self.set_alias(event.model_id, "champion", event.model_version)
             self.set_alias(event.model_id, "challenger", None)
-        elif event.kind == "registered":
+        elif event.kind in ("registered", "shadow_started", "canary_started"):
             self.set_alias(event.model_id, "challenger", event.model_version)
         elif event.kind == "rejected":
             self.set_alias(event.model_id, "challenger", None)

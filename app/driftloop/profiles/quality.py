@@ -6,6 +6,7 @@ Kept for all rows of a version together, not for segments: a record that cannot 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 
 from msgspec import Struct
 
@@ -15,6 +16,9 @@ from driftloop.profiles.row_hashes import DistinctRows
 __all__ = ["QualityStats", "QualityWire"]
 
 Nested = dict[str, dict[str, int]]
+
+#: Kinds of refusals that are told apart at one feature.
+MAX_KINDS = 64
 
 
 class QualityWire(Struct, frozen=True, kw_only=True):
@@ -48,8 +52,12 @@ class QualityStats:
         self.keys = FeatureKeys()
 
     def add_refused(self, feature: str, kind: str, records: int = 1) -> None:
-        """Count records that could not be read at this feature."""
+        """Count records that could not be read at this feature. Of more than :data:`MAX_KINDS` kinds (names from
+        outside) those with the smallest hashes stay, as in :mod:`.bounded_names`."""
         _add(self.refused, feature, kind, records)
+        kinds = self.refused[feature]
+        if len(kinds) > MAX_KINDS:
+            del kinds[max(kinds, key=_rank)]
 
     def add_violations(self, violations: Mapping[tuple[str, str], int]) -> None:
         """Count rows by (feature, rule)."""
@@ -94,6 +102,10 @@ class QualityStats:
             stats.distinct = DistinctRows.from_wire(wire.distinct_rows)
             stats.keys = FeatureKeys.from_wire(wire.keys)
         return stats
+
+
+def _rank(name: str) -> tuple[bytes, str]:
+    return blake2b(name.encode(errors="replace"), digest_size=8).digest(), name
 
 
 def _add(counts: Nested, feature: str, kind: str, count: int) -> None:

@@ -16,6 +16,7 @@ from driftloop.registry.outbox import OutboxRow, Relay, kafka_sender
 from driftloop.registry.rows import HistoryRow, ModelRow, NewVersion, VersionRow
 from driftloop.registry.run_log import RunEntry, RunLog
 from driftloop.registry.runs import Run, RunStore
+from driftloop.registry.shadows import ShadowRow, ShadowStore
 
 __all__ = [
     "ArtifactError",
@@ -34,6 +35,8 @@ __all__ = [
     "RunEntry",
     "RunLog",
     "RunStore",
+    "ShadowRow",
+    "ShadowStore",
     "StaleStateError",
     "VersionRow",
     "create_schema",

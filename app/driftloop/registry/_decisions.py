@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from driftloop.registry._aliases import aliases_of, champion_stack, move_alias
-from driftloop.registry._versions import announce, existing_version, set_status
+from driftloop.registry._versions import announce, existing_version, set_status, watched_version
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.rows import CHALLENGER, CHAMPION, VersionRow
 
@@ -108,13 +108,17 @@ def refuse(
     event_time_ms: int,
     command_id: str | None = None,
 ) -> None:
-    """The version does not become champion. If a newer one is the challenger by now, that one stays it."""
+    """The version does not become champion. If a newer one is the challenger by now, that one stays it; if an older one
+    is still compared with the champion, that one is the challenger again."""
     names = aliases_of(connection, row.model_id)
+    challenger = names.get(CHALLENGER)
+    if challenger in (row.version, None):
+        challenger = watched_version(connection, row.model_id, but=row.version)
     move_alias(
         connection,
         row.model_id,
         CHALLENGER,
-        None if CHALLENGER in row.aliases else names.get(CHALLENGER),
+        challenger,
         action="rejected",
         subject=row.version,
         reason=reason,

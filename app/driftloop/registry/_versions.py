@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from driftloop.events.decisions import GateResult, ModelEvent, ModelEventKind
+from driftloop.events.decisions import GateResult, ModelEvent, ModelEventKind, ShadowLook
 from driftloop.registry import outbox
 from driftloop.registry._aliases import aliases_of
 from driftloop.registry.artifacts import ArtifactRef
@@ -27,6 +27,7 @@ __all__ = [
     "read_version",
     "read_versions",
     "set_status",
+    "watched_version",
 ]
 
 #: Everything but the profile, which is large and has a call of its own.
@@ -98,6 +99,14 @@ def set_status(connection: Connection, model_id: str, version: str, status: Vers
         .where(model_versions.c.model_id == model_id, model_versions.c.version == version)
         .values(status=status)
     )
+
+
+def watched_version(connection: Connection, model_id: str, *, but: str) -> str | None:
+    """The newest version that is compared with the champion, other than ``but``; None if there is none."""
+    statement = select(model_versions.c.version).where(
+        model_versions.c.model_id == model_id, model_versions.c.status == "watched", model_versions.c.version != but
+    )
+    return connection.execute(statement.order_by(model_versions.c.sequence.desc()).limit(1)).scalar()
 
 
 def insert_version(connection: Connection, new: NewVersion) -> tuple[str, bool]:
@@ -180,6 +189,7 @@ def announce(
     command_id: str | None = None,
     reason: str = "",
     actor: str = "",
+    look: ShadowLook | None = None,
 ) -> ModelEvent:
     """Write a model event into the outbox; the model must be locked, and its history written. Its id counts the
     model's events."""
@@ -202,6 +212,7 @@ def announce(
         history_sha256=head_sha256(connection),
         gates=[] if version is None else version.gates,
         metrics={} if version is None else version.metrics,
+        look=look,
     )
     outbox.add(
         connection,

@@ -123,6 +123,11 @@ class Registry:
                     f"the version {version!r} of {model_id!r} waits for approval: use 'driftloop models approve "
                     f"{model_id} {version}', or promote with --force past it"
                 )
+            if row.status == "watched" and not allow_rejected:
+                raise RegistryError(
+                    f"the version {version!r} of {model_id!r} is compared with the champion and has no verdict: see "
+                    f"'driftloop models shadow {model_id}', or promote with --force past it"
+                )
             make_champion(
                 connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id
             )

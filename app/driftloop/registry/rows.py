@@ -22,10 +22,11 @@ __all__ = [
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-#: ``registered``: neither promoted nor rejected yet; ``awaiting_approval``: passed its gates, a person decides.
-VersionStatus = Literal["registered", "awaiting_approval", "promoted", "rejected", "rolled_back"]
+#: ``registered``: neither promoted nor rejected yet; ``watched``: compared with the champion, in shadow or as a canary;
+#: ``awaiting_approval``: passed what comes before, a person decides.
+VersionStatus = Literal["registered", "watched", "awaiting_approval", "promoted", "rejected", "rolled_back"]
 #: Statuses of versions about which nothing is decided yet.
-UNDECIDED: frozenset[VersionStatus] = frozenset({"registered", "awaiting_approval"})
+UNDECIDED: frozenset[VersionStatus] = frozenset({"registered", "watched", "awaiting_approval"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,8 @@ __all__ = [
     "run_log",
     "runs",
     "schema_version",
+    "shadow_looks",
+    "shadows",
     "window_reports",
 ]
 
@@ -260,4 +262,41 @@ run_log = Table(
     Column("at_wall_ms", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
     Index(None, "command_id", "id"),
+)
+
+#: A version that is compared with the champion. ``attempt`` counts its comparisons: another champion, or other
+#: settings, begin a new one. ``state`` None: nothing was looked at yet.
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("model_id", _NAME, primary_key=True),
+    Column("version", _NAME, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("mode", String(16), nullable=False),
+    Column("champion", _NAME, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("command_id", _DIGEST),
+    # Counts what was committed: of two processes that looked at the same windows one finds it changed.
+    Column("revision", BigInteger, nullable=False),
+    Column("state", LargeBinary),
+    Column("owner", _NAME, nullable=False),
+    Column("lease_until_wall_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["model_id", "version"], [model_versions.c.model_id, model_versions.c.version]),
+)
+
+shadow_looks = Table(
+    "shadow_looks",
+    metadata,
+    Column("model_id", _NAME, primary_key=True),
+    Column("version", _NAME, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("window_end_ms", BigInteger, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    ForeignKeyConstraint(
+        ["model_id", "version", "attempt"], [shadows.c.model_id, shadows.c.version, shadows.c.attempt]
+    ),
 )

@@ -54,7 +54,8 @@ def replay_history(
     """
     history = History()
     finals: dict[str, tuple[WindowReport, bytes]] = {}
-    assessor = Assessor(specs, settings.source_partitions, Lookups(catalog.known_profile, lambda _: None, finals.get))
+    lookups = Lookups(catalog.known_profile, lambda _: None, finals.get, catalog.approved)
+    assessor = Assessor(specs, settings.source_partitions, lookups)
     wait_ms = max((spec.label_horizon_ms + spec.allowed_lateness_ms for spec in specs.values()), default=0)
     offset = 0
     with _steps(ReplayJob(settings, specs, tuple(range(settings.source_partitions))), catalog, processes) as steps:

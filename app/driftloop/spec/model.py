@@ -17,6 +17,7 @@ from driftloop.spec.gates import GateSpec, default_gates
 from driftloop.spec.methods import METHODS
 from driftloop.spec.policy import PolicySpec
 from driftloop.spec.references import DriftReference
+from driftloop.spec.shadow import ShadowSpec
 from driftloop.spec.thresholds import Threshold, ThresholdRule
 from driftloop.spec.training import TrainingSpec
 
@@ -261,7 +262,8 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     policy: PolicySpec = field(default_factory=PolicySpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)
     gates: list[GateSpec] = field(default_factory=default_gates)
-    promotion: Literal["automatic", "approval", "manual"] = "automatic"
+    promotion: Literal["automatic", "shadow", "canary", "approval", "manual"] = "automatic"
+    shadow: ShadowSpec = field(default_factory=ShadowSpec)
 
     @cached_property
     def window_ms(self) -> int:

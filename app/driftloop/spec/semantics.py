@@ -23,6 +23,7 @@ from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule
 from driftloop.spec.multivariate import multivariate_problems
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
+from driftloop.spec.shadow import shadow_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
 from driftloop.spec.training_problems import training_problems
 from driftloop.spec.triggers import policy_problems
@@ -63,6 +64,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         validation_problems,
         expectation_problems,
         _gates,
+        shadow_problems,
     ]
     return [problem for check in checks for problem in check(spec)]
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from driftloop.profiles.reference import ReferenceProfile
+from driftloop.registry.approvals import approved_from_ms
 from driftloop.registry.models import Registry
 from driftloop.spec.model import ModelSpec
 
@@ -23,6 +24,7 @@ class RegistryCatalog:
         self._registry = registry
         self._profiles: dict[tuple[str, str], ReferenceProfile] = {}
         self._absent: dict[tuple[str, str], float] = {}
+        self._approved_from_ms: dict[tuple[str, str], int] = {}
 
     def spec(self, model_id: str) -> ModelSpec | None:
         return self._specs.get(model_id)
@@ -43,6 +45,18 @@ class RegistryCatalog:
         self._absent.pop(key, None)
         profile = self._profiles[key] = ReferenceProfile.decode(stored)
         return profile
+
+    def approved(self, model_id: str, model_version: str, at_ms: int) -> bool:
+        """Whether the version may serve at this event time, by the history of the registry's aliases. That grows, so
+        only a yes is remembered."""
+        key = (model_id, model_version)
+        since_ms = self._approved_from_ms.get(key)
+        if since_ms is None or since_ms > at_ms:
+            since_ms = approved_from_ms(self._registry.engine, model_id, model_version)
+        if since_ms is None or since_ms > at_ms:
+            return False
+        self._approved_from_ms[key] = since_ms
+        return True
 
     def known_profile(self, model_id: str, model_version: str) -> ReferenceProfile:
         """Like :meth:`profile`, for a version that partials exist of. Raises ``LookupError`` if it has gone."""

@@ -18,6 +18,7 @@ from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
 from driftloop.registry.rows import CHAMPION, VersionRow
 from driftloop.registry.runs import RunOutcome
+from driftloop.registry.shadows import ShadowMode, ShadowStore
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.training import progress
@@ -29,6 +30,7 @@ from driftloop.training.dataset_manifest import DatasetQuery
 from driftloop.training.gates import first_failure, seed_from
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.registration import register
+from driftloop.training.shadow_watch import first_window_ms
 from driftloop.training.train import lineage_of
 from driftloop.training.validation.keep import keep_results
 
@@ -73,6 +75,7 @@ class CommandRunner:
         self._folder = folder
         self._processes = processes
         self._cancelled = cancelled
+        self._shadows = ShadowStore(registry.engine)
 
     def run(self, command: RetrainCommand) -> Finished:
         """Train, judge, register, and promote or reject. The caller holds the lease of the command.
@@ -212,9 +215,13 @@ class CommandRunner:
             return Finished("rejected", version.version, "a person rejected it meanwhile")
         judged = [gate.sentence for gate in version.gates if gate.gate.startswith("metric:")]
         reason = "; ".join(judged) or "all gates passed"
+        compared = spec.promotion in ("shadow", "canary")
+        if compared and self._registry.champion(spec.model) is not None:
+            return self._compare(spec, command, version, reason)
         if spec.promotion == "manual":
             return Finished("registered", version.version, f"waits for a person to promote it; {reason}")
-        if spec.promotion == "approval":
+        # Without a champion there is nothing to compare with.
+        if spec.promotion == "approval" or (compared and spec.shadow.then == "approval"):
             self._registry.await_approval(
                 spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
             )
@@ -223,6 +230,21 @@ class CommandRunner:
             spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
         )
         return Finished("promoted", version.version, reason)
+
+    def _compare(self, spec: ModelSpec, command: RetrainCommand, version: VersionRow, reason: str) -> Finished:
+        """Let the version be compared with the champion; :class:`ShadowWatcher` finds the verdict."""
+        mode: ShadowMode = "canary" if spec.promotion == "canary" else "shadow"
+        self._shadows.start(
+            spec.model,
+            version.version,
+            mode,
+            from_ms=first_window_ms(spec, version),
+            reason=reason,
+            event_time_ms=command.window_end_ms,
+            actor=ACTOR,
+            command_id=command.command_id,
+        )
+        return Finished("registered", version.version, f"is compared with the champion ({mode}); {reason}")
 
 
 def _asked_by(command: RetrainCommand) -> str:

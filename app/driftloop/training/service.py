@@ -33,6 +33,7 @@ from driftloop.training.by_hand import give_command, prepare_command
 from driftloop.training.child import TrainingProcesses
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
+from driftloop.training.shadow_service import start_shadow_watch
 from driftloop.training.worker import Trainer, TrainerError
 from driftloop.web.actions import Actions, Answer
 
@@ -144,6 +145,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
         deciding.actions = Actions(registry, token, trainer.publish_soon, retrain)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
+        stack.callback(start_shadow_watch(settings, specs, registry, labeled_log(settings), stopping))
         trainer.run()
     log.info("trainer stopped")
 

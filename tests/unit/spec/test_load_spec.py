@@ -183,7 +183,7 @@ def test_anchors_may_be_reused() -> None:
         ("gates: [{gate: sanity}, {gate: sanity}]", "gates[1]: the same gate is listed twice"),
         ("minimum_rows: 0", "minimum_rows: expected an integer, at least 1, got 0"),
         ("minimum_rows: true", "minimum_rows: expected an integer, at least 1, got true"),
-        ("promotion: auto", "promotion: expected one of 'automatic', 'approval', 'manual', got 'auto', did you mean 'automatic'?"),
+        ("promotion: auto", "promotion: expected one of 'automatic', 'shadow', 'canary', 'approval', 'manual', got 'auto', did you mean 'automatic'?"),
         ("description: ", "description: expected a text, got nothing (null)"),
         ("description: !!binary aGk=", "description: the YAML tag tag:yaml.org,2002:binary is not allowed here; write a plain value"),
     ],
