@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from driftloop.events.topics import TopicPlan
     from driftloop.settings import Settings
 
-__all__ = ["BrokerError", "CreatedTopics", "TopicCheck", "check_topics", "create_topics", "wait_for_broker"]
+__all__ = [
+    "BrokerError",
+    "CreatedTopics",
+    "TopicCheck",
+    "check_topics",
+    "cluster_id",
+    "create_topics",
+    "wait_for_broker",
+]
 
 
 class BrokerError(RuntimeError):
@@ -60,6 +68,14 @@ def wait_for_broker(config: ClientConfig, timeout_s: float = 30.0) -> None:
                 "start the broker, or set DRIFTLOOP_BOOTSTRAP to its host:port"
             )
         time.sleep(0.1)
+
+
+def cluster_id(config: ClientConfig, timeout_s: float = 10.0) -> str:
+    """The cluster's own id; empty if it does not tell. Raises :class:`BrokerError` if it does not answer."""
+    try:
+        return str(AdminClient(config).list_topics(timeout=timeout_s).cluster_id or "")
+    except KafkaException as error:
+        raise BrokerError(f"no answer from {config.get('bootstrap.servers')}: {error.args[0].str()}") from error
 
 
 def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[TopicCheck]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driftloop.joining.pending import Pending
-from driftloop.monitoring.cohort import Cohort, OutcomePane
+from driftloop.monitoring.cohort import Cohort, OutcomePane, touch
 from driftloop.monitoring.intake import PredictionRows
 from driftloop.profiles.columns import Columns, LabelValue, PredictionValue
 from driftloop.profiles.feature_keys import sampled_rows
@@ -45,7 +45,7 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
         if not segment:
             _update_quality(pane.stats.quality, group, members, columns)
         pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])
-        pane.dirty = True
+        touch(pane)
 
 
 def _update_quality(quality: QualityStats, group: PredictionRows, members: list[int], columns: Columns) -> None:
@@ -127,7 +127,7 @@ class OutcomeUpdates:
 
     def apply(self) -> None:
         for pane, update in self._updates.items():
-            pane.dirty = True
+            touch(pane)
             if update.predicted_ms:
                 pane.stats.add_predicted(len(update.predicted_ms), np.asarray(update.predicted_ms, np.int64))
             if not update.labels:
