@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rocksdict import (
     BlockBasedOptions,
     Cache,
+    DbClosedError,
     DBCompressionType,
     DBRecoveryMode,
     Options,
@@ -33,6 +35,7 @@ _BLOCK_CACHE_BYTES = 128 << 20
 _MEMTABLE_BYTES = 32 << 20
 #: Ten bits a key: one absent key in a hundred is looked for in vain.
 _BLOOM_BITS = 10
+_PROBE_BYTES = 1 << 20
 
 _cache: list[Cache] = []
 
@@ -89,17 +92,31 @@ class RocksStore:
 
     def write(self, changes: StoreWrite) -> None:
         try:
+            batch = self._batch(changes)
             if self._broken:
-                # After a failed write RocksDB takes no more of them; opened anew it goes on from what is whole.
-                self._db.close()
+                # After a failed write RocksDB takes no more of them; opened anew it goes on from what is whole. But
+                # opening needs space too, and until there is some, what was written before can be read.
+                self._probe(batch.size_in_bytes())
+                self.close()
                 self._db = open_database(self._folder)
                 self._broken = False
-            self._db.write(self._batch(changes), self._write_options)
+            self._db.write(batch, self._write_options)
         except StoreDamaged:
             raise
         except Exception as error:
             self._broken = True
             raise StoreError(f"{self._folder} cannot be written: {error}") from error
+
+    def _probe(self, size: int) -> None:
+        """Raises ``OSError`` if the disk has no room for so many bytes and for what opening writes anew."""
+        size += sum(file.stat().st_size for file in self._folder.glob("*.log"))
+        probe = self._folder / "probe"
+        try:
+            with probe.open("wb") as file:
+                for _ in range(0, size, _PROBE_BYTES):
+                    file.write(bytes(_PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _batch(self, changes: StoreWrite) -> WriteBatch:
         batch = WriteBatch(raw_mode=True)
@@ -126,6 +143,7 @@ class RocksStore:
             yield key[1:], content
 
     def _starting_with(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        cursor = None
         try:
             cursor = self._db.iter()
             cursor.seek(prefix)
@@ -138,6 +156,8 @@ class RocksStore:
             cursor.status()  # raises if a damaged block ended it
         except Exception as error:
             raise StoreDamaged(f"{self._folder} cannot be read: {error}") from error
+        finally:
+            del cursor  # a traceback may hold on to this frame, and a cursor keeps the database open
 
     def clear(self) -> None:
         """Begin with nothing."""
@@ -147,7 +167,8 @@ class RocksStore:
         self._broken = False
 
     def close(self) -> None:
-        self._db.close()
+        with suppress(DbClosedError):  # a write failed, and it could not be opened anew
+            self._db.close()
 
 
 def _after(prefix: bytes) -> bytes:
