@@ -16,7 +16,6 @@ from typing import Any
 from rocksdict import (
     BlockBasedOptions,
     Cache,
-    DbClosedError,
     DBCompressionType,
     DBRecoveryMode,
     Options,
@@ -167,7 +166,8 @@ class RocksStore:
         self._broken = False
 
     def close(self) -> None:
-        with suppress(DbClosedError):  # a write failed, and it could not be opened anew
+        # It says again what a write before could not do, or that it could not be opened anew after that.
+        with suppress(Exception):
             self._db.close()
 
 
