@@ -321,4 +321,5 @@ class MonitorService:
         partition = progress.source_partition
         self._metrics.progress(self._topics.predictions, partition, event_time_ms=progress.predictions_max_ms)
         self._metrics.progress(self._topics.labels, partition, event_time_ms=progress.labels_max_ms)
-        self._metrics.pending(partition, self._sources[partition].monitor.pending_rows)
+        monitor = self._sources[partition].monitor
+        self._metrics.pending(partition, monitor.pending_rows, monitor.rows_in_memory)
