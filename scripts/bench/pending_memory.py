@@ -59,7 +59,7 @@ class Worker:
         self.local = LocalState(settings, {}, Limits(), [SPEC])
         self.sources: dict[int, Source] = {}
         for partition in range(PARTITIONS):
-            identity = Identity.of(cluster_id="", topic_prefix="bench", partition=partition, specs=[SPEC], limits=())
+            identity = Identity.of(logs=(), topic_prefix="bench", partition=partition, specs=[SPEC], limits=())
             store = open_partition(folder, identity)
             assert store is not None
             progress = None if go_on is None else go_on[partition]

@@ -14,7 +14,7 @@ from driftloop.spec import ModelSpec, spec_digest
 __all__ = ["Identity"]
 
 _NAMES = {
-    "cluster_id": "another Kafka cluster",
+    "logs": "another Kafka cluster or topics that were made anew",
     "topic_prefix": "another topic prefix",
     "partition": "another partition",
     "driftloop": "another version of driftloop",
@@ -24,10 +24,10 @@ _NAMES = {
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """``specs`` is a digest of all specs, since records of a model without one were left out. ``limits``: the settings
-    that decide what is a dead letter."""
+    """``logs`` are the ids of cluster and topics. ``specs`` is a digest of all specs, since records of a model without
+    one were left out. ``limits``: the settings that decide what is a dead letter."""
 
-    cluster_id: str
+    logs: tuple[str, ...]
     topic_prefix: str
     partition: int
     driftloop: str
@@ -38,7 +38,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def of(
         cls,
         *,
-        cluster_id: str,
+        logs: tuple[str, ...],
         topic_prefix: str,
         partition: int,
         specs: Iterable[ModelSpec],
@@ -46,7 +46,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Self:
         digests = sorted(f"{spec.model} {spec_digest(spec)}" for spec in specs)
         return cls(
-            cluster_id=cluster_id,
+            logs=logs,
             topic_prefix=topic_prefix,
             partition=partition,
             driftloop=installed_version("driftloop"),

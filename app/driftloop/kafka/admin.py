@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from driftloop.kafka.config import ClientConfig, client_config
@@ -21,8 +22,8 @@ __all__ = [
     "CreatedTopics",
     "TopicCheck",
     "check_topics",
-    "cluster_id",
     "create_topics",
+    "log_ids",
     "wait_for_broker",
 ]
 
@@ -70,12 +71,19 @@ def wait_for_broker(config: ClientConfig, timeout_s: float = 30.0) -> None:
         time.sleep(0.1)
 
 
-def cluster_id(config: ClientConfig, timeout_s: float = 10.0) -> str:
-    """The cluster's own id; empty if it does not tell. Raises :class:`BrokerError` if it does not answer."""
+def log_ids(config: ClientConfig, topics: Iterable[str], timeout_s: float = 30.0) -> tuple[str, ...]:
+    """The cluster's own id, and those of the topics: one that was deleted and made again has another. Raises
+    :class:`BrokerError` if the broker does not tell."""
+    names = list(topics)
     try:
-        return str(AdminClient(config).list_topics(timeout=timeout_s).cluster_id or "")
+        admin = AdminClient(config)
+        cluster = admin.list_topics(timeout=timeout_s).cluster_id
+        found = admin.describe_topics(TopicCollection(names), request_timeout=timeout_s)
+        return (str(cluster), *(str(found[name].result().topic_id) for name in names))
     except KafkaException as error:
-        raise BrokerError(f"no answer from {config.get('bootstrap.servers')}: {error.args[0].str()}") from error
+        raise BrokerError(
+            f"{config.get('bootstrap.servers')} does not describe {' and '.join(names)}: {error.args[0].str()}"
+        ) from error
 
 
 def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[TopicCheck]:

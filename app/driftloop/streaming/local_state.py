@@ -17,7 +17,7 @@ from driftloop.checkpoints.folders import PartitionStore, open_partition
 from driftloop.checkpoints.identity import Identity
 from driftloop.events.messages import SourceProgress
 from driftloop.joining.store import StoreDamaged, StoreError
-from driftloop.kafka.admin import cluster_id
+from driftloop.kafka.admin import log_ids
 from driftloop.kafka.config import ClientConfig
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
@@ -54,7 +54,7 @@ class LocalState:
         self._limits = limits
         self._specs = specs
         self._root = settings.data_dir / "monitor" / settings.topic_prefix
-        self._cluster_id: str | None = None
+        self._logs: tuple[str, ...] | None = None
         self._saved_s = time.monotonic()
         self._failed_s = -_RETRY_S
         self._at: dict[int, tuple[int, int]] = {}
@@ -67,11 +67,12 @@ class LocalState:
 
     def open(self, partition: int) -> PartitionStore | None:
         """The partition's store, with what an earlier owner left on this machine if that is of use."""
-        if self._cluster_id is None:
-            self._cluster_id = cluster_id(self._config)
+        if self._logs is None:
+            topics = self._settings.topics
+            self._logs = log_ids(self._config, (topics.predictions, topics.labels))
         limits = self._limits
         identity = Identity.of(
-            cluster_id=self._cluster_id,
+            logs=self._logs,
             topic_prefix=self._settings.topic_prefix,
             partition=partition,
             specs=self._specs,

@@ -23,7 +23,7 @@ from driftloop.monitoring.saved import UnusableState
 from driftloop.monitoring.source import SourceMonitor
 from support.one_source import SPEC, OneModel, batch, label, prediction
 
-IDENTITY = Identity.of(cluster_id="abc", topic_prefix="t", partition=3, specs=[SPEC], limits=(1, 2, 3))
+IDENTITY = Identity.of(logs=("abc", "1", "2"), topic_prefix="t", partition=3, specs=[SPEC], limits=(1, 2, 3))
 
 
 def write(store: PartitionStore, number: int = 0) -> None:
@@ -58,7 +58,8 @@ def test_what_was_written_is_there_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"cluster_id": "other"}, "another Kafka cluster"),
+        ({"logs": ("other", "1", "2")}, "another Kafka cluster"),
+        ({"logs": ("abc", "1", "3")}, "topics that were made anew"),
         ({"topic_prefix": "other"}, "another topic prefix"),
         ({"partition": 4}, "another partition"),
         ({"driftloop": "0.0.1"}, "another version of driftloop"),
@@ -84,7 +85,7 @@ def test_a_foreign_one_is_ignored_with_its_reason(tmp_path: Path, changes: dict[
 
 
 def test_a_spec_more_or_less_makes_it_foreign() -> None:
-    none = Identity.of(cluster_id="abc", topic_prefix="t", partition=3, specs=[], limits=(1, 2, 3))
+    none = Identity.of(logs=("abc", "1", "2"), topic_prefix="t", partition=3, specs=[], limits=(1, 2, 3))
     assert IDENTITY.difference(none.encode()) == "it was made with other model specs"
     assert IDENTITY.difference(IDENTITY.encode()) is None
     assert "does not say" in (IDENTITY.difference(b"{") or "")

@@ -66,7 +66,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     monkeypatch.setattr(recovery, "read_batches", fake.batches)
     monkeypatch.setattr(monitor, "read_batches", fake.batches)
     monkeypatch.setattr(monitor, "latest_progress", fake.progress)
-    monkeypatch.setattr(local_state, "cluster_id", lambda _: "fake")
+    monkeypatch.setattr(local_state, "log_ids", lambda *_: ("fake",))
     monkeypatch.setattr(local_state, "_RETRY_S", 0.0)
     return fake
 
@@ -112,7 +112,7 @@ def expected() -> dict[str, dict[Any, bytes]]:
     fake = FakeKafka()
     patch.setattr(monitor, "latest_progress", fake.progress)
     patch.setattr(local_state, "open_partition", lambda *_, **__: None)
-    patch.setattr(local_state, "cluster_id", lambda _: "fake")
+    patch.setattr(local_state, "log_ids", lambda *_: ("fake",))
     found = asyncio.run(whole(service(fake, Path("nowhere")), fake))
     patch.undo()
     assert len(found["t.labeled"]) == 2 * ROWS
