@@ -73,15 +73,19 @@ def recover(
 ) -> Recovered:
     """The state at the published progress. ``taken`` is called after each batch that was read for it, and may save and
     evict. What the disk does wrong is logged, and then done without."""
-    stores = [store, None] if store is None else [store, store, None]
-    for attempt, store in enumerate(stores):
+    failures = 0
+    while True:
         try:
-            if attempt and store is not None:
+            if failures and store is not None:
                 store.clear()
             return _recover(make, store, config, predictions_topic, labels_topic, taken)
         except StoreError as error:
-            log.warning("local state cannot be used, beginning from the logs", reason=str(error))
-    raise AssertionError("without a store none can fail")
+            assert store is not None, "without a store none can fail"
+            log.warning("local state cannot be used", partition=store.partition, reason=str(error))
+            failures += 1
+            if failures > 1:
+                store.close()
+                store = None
 
 
 def _recover(

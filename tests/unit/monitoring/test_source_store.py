@@ -124,7 +124,7 @@ def disturbed(both: Logs, seed: int, store: StateStore, store_seed: int) -> tupl
 
 
 @given(SEEDS, ROWS, SEEDS, SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_comes_out_is_the_same_wherever_rows_are(log_seed: int, rows: int, seed: int, store_seed: int) -> None:
     both = logs(log_seed, rows)
     said, _ = disturbed(both, seed, MemoryStore(), store_seed)
@@ -132,7 +132,7 @@ def test_what_comes_out_is_the_same_wherever_rows_are(log_seed: int, rows: int, 
 
 
 @given(SEEDS, SEEDS, SEEDS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_disk_gives_the_same(log_seed: int, seed: int, store_seed: int) -> None:
     both = logs(log_seed, 100)
     with TemporaryDirectory() as folder:
@@ -215,7 +215,7 @@ def crash_and_go_on(both: Logs, seed: int) -> tuple[Published, int]:
 
 
 @given(SEEDS, ROWS, SEEDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_kill_at_any_place_changes_nothing(log_seed: int, rows: int, seed: int) -> None:
     both = logs(log_seed, rows)
     whole, source = Published(), monitor()

@@ -22,8 +22,8 @@ from driftloop.streaming.monitor import MonitorService
 from support.own_settings import own_settings
 from support.wide_rows import SPEC, WideCatalog, label_of, prediction_of, record_batch
 
-ROWS = 6_000  # of each of two partitions
-BATCH = 500
+ROWS = 3_000  # of each of two partitions
+BATCH = 250
 
 
 class FakeKafka:
@@ -72,7 +72,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
 
 
 def service(kafka: FakeKafka, folder: Path, **overrides: Any) -> MonitorService:
-    options: dict[str, Any] = {"pending_in_memory": 2_000, "publish_interval_ms": 0, "source_partitions": 2}
+    options: dict[str, Any] = {"pending_in_memory": 1_000, "publish_interval_ms": 0, "source_partitions": 2}
     settings: Settings = own_settings("none", "t", folder, **{**options, **overrides})
     return MonitorService(settings, WideCatalog(), kafka, Metrics(), "w", [SPEC])  # type: ignore[arg-type]
 
@@ -128,7 +128,7 @@ async def test_rows_in_memory_stay_within_their_bound(
     await feed(worker, kafka, "t.predictions", 0, ROWS, most)
     assert sum(one.pending_rows for one in monitors(worker)) == 2 * ROWS
     await feed(worker, kafka, "t.labels", 0, ROWS, most)
-    assert max(most) <= 2_000
+    assert max(most) <= 1_000
     await worker.revoke([0, 1])
     assert said(kafka) == expected
 
@@ -163,7 +163,7 @@ async def test_with_an_empty_disk_the_logs_are_read_within_the_bound(
         await worker.assign([0, 1])
     ready = next(line for line in logs if line["event"] == "partitions ready")
     assert (ready["from_checkpoint"], ready["records_read"]) == ([], 2 * ROWS)
-    assert sum(one.rows_in_memory for one in monitors(worker)) <= 2_000
+    assert sum(one.rows_in_memory for one in monitors(worker)) <= 1_000
     await feed(worker, kafka, "t.labels", 0, ROWS)
     await worker.revoke([0, 1])
     assert said(kafka) == expected
@@ -174,12 +174,12 @@ async def test_what_came_after_the_last_checkpoint_is_read_again(
 ) -> None:
     killed = service(kafka, tmp_path, checkpoint_interval_ms=1)
     await killed.assign([0, 1])
-    await feed(killed, kafka, "t.predictions", 0, 4_000)
+    await feed(killed, kafka, "t.predictions", 0, 2_000)
     await asyncio.sleep(0.01)
     await killed.publish()
     killed._settings.checkpoint_interval_ms = 10**9
     killed._settings.pending_in_memory = 10**9
-    await feed(killed, kafka, "t.predictions", 4_000, ROWS)
+    await feed(killed, kafka, "t.predictions", 2_000, ROWS)
     await killed.publish()
     for source in killed._sources.values():
         assert source.store is not None
@@ -188,7 +188,7 @@ async def test_what_came_after_the_last_checkpoint_is_read_again(
     with capture_logs() as logs:
         await worker.assign([0, 1])
     ready = next(line for line in logs if line["event"] == "partitions ready")
-    assert (ready["from_checkpoint"], ready["records_read"]) == ([0, 1], 2 * (ROWS - 4_000))
+    assert (ready["from_checkpoint"], ready["records_read"]) == ([0, 1], 2 * (ROWS - 2_000))
     await feed(worker, kafka, "t.labels", 0, ROWS)
     await worker.revoke([0, 1])
     assert said(kafka) == expected
