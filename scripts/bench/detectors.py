@@ -33,8 +33,8 @@ from driftloop.concept.watch import feed, start
 from driftloop.performance.loss_bins import LossBin
 from driftloop.performance.losses import losses_of, reference_losses
 from driftloop.profiles.reference import LossReference
+from driftloop.spec.basics import Task
 from driftloop.spec.concept import ConceptDetector
-from driftloop.spec.model import Task
 
 Row = tuple[dict[Any, Any], Any]
 

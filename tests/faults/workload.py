@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from driftloop.events.messages import ModelEvent
+from driftloop.events.decisions import ModelEvent
 from driftloop.kafka.config import client_config
 from driftloop.kafka.embedded import free_port
 from driftloop.kafka.log_reader import end_offsets

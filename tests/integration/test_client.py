@@ -10,7 +10,8 @@ import pytest
 
 from conftest import Broker, SettingsFor
 from driftloop.client import AlertSubscriber, ModelSubscriber, Publisher
-from driftloop.events.messages import Alert, Label, ModelEvent, Prediction
+from driftloop.events.decisions import ModelEvent
+from driftloop.events.messages import Alert, Label, Prediction
 from driftloop.kafka.admin import create_topics
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, read_topic

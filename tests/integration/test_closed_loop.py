@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftloop.events.messages import ModelEvent
+from driftloop.events.decisions import ModelEvent
 from driftloop.kafka.embedded import EmbeddedBroker, free_port
 from driftloop.registry import ArtifactStore, AssessmentStore, Registry, open_engine
 from driftloop.replay.published import read_events

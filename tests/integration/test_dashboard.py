@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from driftloop.events.messages import EstimateComparison, MetricReport
+from driftloop.events.reports import EstimateComparison, MetricReport
 from driftloop.observability import Metrics, serve
 from support.events import alert, command, input_report, model_event, outcome_report
 from support.prometheus import PrometheusServer

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from driftloop.events.messages import ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, RetrainCommand
 from driftloop.kafka.admin import create_topics
 from driftloop.kafka.config import client_config
 from driftloop.kafka.dead_letters import origin_of

@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
-from driftloop.events.messages import Alert, Labeled, RetrainCommand, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import Alert, Labeled
+from driftloop.events.reports import WindowReport
 from driftloop.kafka.embedded import free_port
 from driftloop.registry import ArtifactStore, Registry, open_engine
 from driftloop.replay.published import read_events, read_published

@@ -7,7 +7,8 @@ import zlib
 from dataclasses import dataclass, field
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage, WindowReport
+from driftloop.events.messages import PartialMessage
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assess import Judged
 from driftloop.judging.assessor import Assessor, Lookups
 from driftloop.monitoring.intake import Limits

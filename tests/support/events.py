@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from driftloop.events.messages import (
-    Alert,
-    FeatureReport,
-    GateResult,
-    MethodResult,
-    MetricReport,
-    ModelEvent,
-    RetrainCommand,
-    WindowKind,
-    WindowReport,
-)
+from driftloop.events.decisions import GateResult, ModelEvent, RetrainCommand
+from driftloop.events.messages import Alert, WindowKind
+from driftloop.events.reports import FeatureReport, MethodResult, MetricReport, WindowReport
 
 __all__ = ["DAY_MS", "alert", "command", "input_report", "model_event", "outcome_report"]
 

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.events.messages import Labeled
-from driftloop.spec.model import FeatureSpec, GateSpec, ModelSpec, TrainingSpec
+from driftloop.spec.gates import GateSpec
+from driftloop.spec.model import FeatureSpec, ModelSpec
+from driftloop.spec.training import TrainingSpec
 
 DAY_MS = 86_400_000
 LINEAR = {"binary": "LogisticRegression", "multiclass": "LogisticRegression", "regression": "Ridge"}

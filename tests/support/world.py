@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import SecretStr
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.kafka.admin import create_topics
 from driftloop.kafka.config import client_config
 from driftloop.kafka.producer import Producer

@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
-from driftloop.events.messages import Alert, RetrainCommand, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS, format_time, parse_time
 from driftloop.judging.alerts import window_kind_of
 from driftloop.kafka.config import client_config

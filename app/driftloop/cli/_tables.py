@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from driftloop.cli.alerts import alert_line
-from driftloop.events.messages import Alert, RetrainCommand, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
 
 __all__ = ["NARROW", "counted", "open_console", "print_alerts", "print_commands", "print_facts", "print_reports"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from driftloop.events.messages import WindowReport
+    from driftloop.events.reports import WindowReport
     from driftloop.settings import Settings
     from driftloop.training.explanation import Explanation
 

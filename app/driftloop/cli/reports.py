@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from driftloop.events.messages import WindowReport
+    from driftloop.events.reports import WindowReport
     from driftloop.settings import Settings
 
 __all__ = ["reports"]

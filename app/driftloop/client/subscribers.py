@@ -12,7 +12,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from driftloop.client.connection import connection
-from driftloop.events.messages import Alert, ModelEvent
+from driftloop.events.decisions import ModelEvent
+from driftloop.events.messages import Alert
 from driftloop.events.topics import DEFAULT_PREFIX, Topics
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.log_reader import LogReadError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftloop.events.messages import ConceptReport
+from driftloop.events.reports import ConceptReport
 from driftloop.events.time import format_time
 from driftloop.spec.concept import ConceptDetector
 

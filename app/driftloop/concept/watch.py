@@ -15,7 +15,7 @@ from driftloop.concept.kswin import KSWIN
 from driftloop.concept.page_hinkley import PageHinkley
 from driftloop.concept.sentences import concept_sentence
 from driftloop.concept.stream import deviations_of, values_of
-from driftloop.events.messages import ConceptReport
+from driftloop.events.reports import ConceptReport
 from driftloop.performance.loss_bins import LossBin
 from driftloop.profiles.reference import LossReference
 from driftloop.spec.concept import ConceptDetector

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from driftloop.events.messages import ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, RetrainCommand
 from driftloop.events.time import duration_text, format_time
 
 __all__ = ["Pace", "ReportHead"]

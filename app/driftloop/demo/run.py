@@ -24,7 +24,9 @@ from driftloop.demo.screen import Screen, open_screen
 from driftloop.demo.summary import DemoResult
 from driftloop.demo.supervisor import Child, ChildDied, Supervisor, interrupt_on_sigterm
 from driftloop.demo.view import DemoView
-from driftloop.events.messages import Alert, ModelEvent, RetrainCommand, SourceProgress, WindowReport
+from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.messages import Alert, SourceProgress
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import parse_time
 from driftloop.kafka.admin import create_topics
 from driftloop.kafka.config import client_config

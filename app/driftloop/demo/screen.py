@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftloop.demo.view import DemoView, RateMeter, WindowLine
-from driftloop.events.messages import MetricReport
+from driftloop.events.reports import MetricReport
 from driftloop.events.time import format_time
 
 __all__ = ["LiveScreen", "PlainScreen", "Screen", "open_screen", "render"]

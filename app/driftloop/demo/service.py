@@ -26,7 +26,7 @@ from driftloop.demo.flights import load_flights
 from driftloop.demo.pace import Pace, ReportHead
 from driftloop.demo.summary import DemoResult, ModelResult, MonthResult, Swap, compare_months
 from driftloop.demo.timeline import Chunk, FeatureTexts, Timeline
-from driftloop.events.messages import ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, RetrainCommand
 from driftloop.events.time import parse_time
 from driftloop.kafka.config import client_config
 from driftloop.kafka.tail_reader import TailReader

@@ -10,7 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 __all__ = ["DemoResult", "ModelResult", "MonthResult", "Swap", "compare_months"]
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from driftloop.events.messages import (
-    Alert,
-    FeatureReport,
-    MetricReport,
-    ModelEvent,
-    RetrainCommand,
-    SourceProgress,
-    WindowReport,
-)
+from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.messages import Alert, SourceProgress
+from driftloop.events.reports import FeatureReport, MetricReport, WindowReport
 from driftloop.events.time import format_time
 
 __all__ = ["HEADLINE_METRIC", "DemoView", "RateMeter", "WindowLine"]

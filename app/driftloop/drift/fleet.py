@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from driftloop.drift.e_values import calibrate_p, e_adjusted
-from driftloop.events.messages import FeatureReport, WindowReport
+from driftloop.events.reports import FeatureReport, WindowReport
 
 __all__ = ["Finding", "fleet_findings"]
 

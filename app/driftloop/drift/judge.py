@@ -13,7 +13,7 @@ from driftloop.drift.measure import Measurement, Rate, measure_feature
 from driftloop.drift.multiple_testing import CORRECTIONS
 from driftloop.drift.sentences import change_text, evidence_text, feature_text, missing_text, unseen_text
 from driftloop.drift.thresholds import with_thresholds
-from driftloop.events.messages import Decision, FeatureReport, MethodResult
+from driftloop.events.reports import Decision, FeatureReport, MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.derived import judged_kinds

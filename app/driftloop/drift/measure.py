@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from driftloop.drift.methods import categorical_method, numeric_method
 from driftloop.drift.pairs import CategoricalPair, NumericPair, Outcome
 from driftloop.drift.significance import fisher_greater
-from driftloop.events.messages import MethodResult
+from driftloop.events.reports import MethodResult
 from driftloop.profiles.anchors import NumericReference
 from driftloop.profiles.categorical import CategoricalReference, CategoricalSummary
 from driftloop.profiles.numeric import NumericSummary

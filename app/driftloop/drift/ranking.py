@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from driftloop.events.messages import FeatureRank, FeatureReport
+from driftloop.events.reports import FeatureRank, FeatureReport
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.derived import parent_of
 from driftloop.profiles.reference import ReferenceProfile

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from driftloop.drift.judge import judge_inputs
-from driftloop.events.messages import FeatureReport, ReferenceVerdict
+from driftloop.events.reports import FeatureReport, ReferenceVerdict
 from driftloop.profiles.counted import counted_profile, recounted
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile

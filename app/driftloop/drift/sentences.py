@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftloop.drift.distances import category_counts, scaled_wasserstein
 from driftloop.drift.measure import Measurement
-from driftloop.events.messages import MethodResult
+from driftloop.events.reports import MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.numeric import NumericSummary

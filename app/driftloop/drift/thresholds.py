@@ -16,7 +16,7 @@ from msgspec import UNSET, structs
 
 from driftloop.drift.measure import Measurement, deciding_p_value
 from driftloop.drift.null_distribution import MOST_DRAWS, NullDistribution, draws_for, null_distribution
-from driftloop.events.messages import MethodResult
+from driftloop.events.reports import MethodResult
 from driftloop.profiles.categorical import CategoricalSummary
 from driftloop.profiles.numeric import NumericSummary
 from driftloop.profiles.reference import ReferenceProfile

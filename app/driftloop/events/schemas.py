@@ -6,17 +6,9 @@ from typing import Any
 
 import msgspec
 
-from driftloop.events.messages import (
-    Alert,
-    Label,
-    Labeled,
-    ModelEvent,
-    PartialMessage,
-    Prediction,
-    RetrainCommand,
-    SourceProgress,
-    WindowReport,
-)
+from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.messages import Alert, Label, Labeled, PartialMessage, Prediction, SourceProgress
+from driftloop.events.reports import WindowReport
 from driftloop.events.topics import Topics
 
 __all__ = ["documents"]

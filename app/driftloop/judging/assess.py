@@ -13,14 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from driftloop.events.messages import (
-    Alert,
-    FeatureReport,
-    PolicyDecision,
-    QualityReport,
-    RetrainCommand,
-    WindowReport,
-)
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import FeatureReport, QualityReport, WindowReport
 from driftloop.judging.alerts import AlertBook, retire_versions, step
 from driftloop.judging.concept import judge_concept
 from driftloop.judging.earlier import EarlierWindows

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange, WindowReport
+from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.judging.assess import Judged, judge_window, segments_of
 from driftloop.judging.earlier import EarlierWindows

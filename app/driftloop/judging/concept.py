@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from driftloop.concept.watch import ConceptState, advance
-from driftloop.events.messages import ConceptReport, Decision
+from driftloop.events.reports import ConceptReport, Decision
 from driftloop.performance.losses import loss_reference
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.judging.report_ids import report_id_of
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats

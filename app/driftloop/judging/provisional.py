@@ -9,7 +9,7 @@ import hashlib
 
 import msgspec
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.judging.report import MergedPart, report_of
 from driftloop.judging.state import ModelState
 from driftloop.performance.maturity import corrected_metrics, label_report

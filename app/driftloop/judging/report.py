@@ -11,14 +11,8 @@ import msgspec
 from driftloop.drift.judge import judge_inputs
 from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
 from driftloop.drift.references import judge_by_references
-from driftloop.events.messages import (
-    ConceptReport,
-    EstimateComparison,
-    FeatureReport,
-    QualityReport,
-    SourceRange,
-    WindowReport,
-)
+from driftloop.events.messages import SourceRange
+from driftloop.events.reports import ConceptReport, EstimateComparison, FeatureReport, QualityReport, WindowReport
 from driftloop.judging.concept import with_concept
 from driftloop.judging.earlier import EarlierWindows, earlier_references
 from driftloop.judging.report_ids import report_id_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from driftloop.drift.references import reference_text
-from driftloop.events.messages import Decision, FeatureReport, MetricReport, QualityReport
+from driftloop.events.reports import Decision, FeatureReport, MetricReport, QualityReport
 from driftloop.spec.model import DriftReference, ModelSpec
 
 __all__ = ["input_sentence", "outcome_sentence", "quality_sentence"]

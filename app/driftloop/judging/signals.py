@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from driftloop.drift.sentences import feature_text, percent_text
-from driftloop.events.messages import (
+from driftloop.events.reports import (
     ConceptReport,
     FeatureReport,
     MethodResult,

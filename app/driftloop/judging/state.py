@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from driftloop.concept.watch import ConceptState
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.judging.alerts import AlertBook
 from driftloop.performance.estimated.record import EstimateState

@@ -12,7 +12,7 @@ from driftloop.monitoring.intake import PredictionRows
 from driftloop.profiles.columns import Columns, LabelValue, PredictionValue
 from driftloop.profiles.feature_keys import sampled_rows
 from driftloop.profiles.quality import QualityStats
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 __all__ = ["OutcomeUpdates", "update_input_panes"]
 

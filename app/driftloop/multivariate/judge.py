@@ -12,7 +12,7 @@ from msgspec import structs
 
 from driftloop.drift.multiple_testing import CORRECTIONS
 from driftloop.drift.sentences import number_text
-from driftloop.events.messages import Decision, MultivariateReport
+from driftloop.events.reports import Decision, MultivariateReport
 from driftloop.multivariate.correlation import correlation_change
 from driftloop.multivariate.domain_classifier import linear_classifier, text_classifier, tree_classifier
 from driftloop.multivariate.encoding import Matrix, ordinal_matrix, score_matrix

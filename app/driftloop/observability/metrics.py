@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from driftloop.events.messages import Alert, FeatureReport, ModelEvent, RetrainCommand, WindowReport
+from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import FeatureReport, WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.observability.families import Families
 from driftloop.observability.series import BoundedGauge, Labels, SeriesBudget

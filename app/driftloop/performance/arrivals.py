@@ -16,7 +16,7 @@ from driftloop.performance.binary import log_losses
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.sparse import load_sparse, to_sparse
 from driftloop.profiles.exact import ExactSum
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 __all__ = ["LOSS_NAMES", "SLOTS", "Arrivals"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Final
 
-from driftloop.events.messages import Decision, MetricReport
+from driftloop.events.reports import Decision, MetricReport
 from driftloop.performance.intervals import Estimate, difference_interval, ratio_interval, wilson_interval
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.segments import MISSING_SEGMENT, OTHER_SEGMENT, is_pair_key, segment_names

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from driftloop.events.messages import MetricReport, Severity
+from driftloop.events.messages import Severity
+from driftloop.events.reports import MetricReport
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec.metrics import direction_of, known_metrics, reported_metrics

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftloop.profiles.reference import LossReference, ReferenceProfile
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 __all__ = ["loss_reference", "losses_of", "reference_losses"]
 

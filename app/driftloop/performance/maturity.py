@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftloop.events.messages import AgeShare, LabelReport, MetricReport
+from driftloop.events.reports import AgeShare, LabelReport, MetricReport
 from driftloop.performance.arrivals import LOSS_NAMES, SLOTS, Arrivals
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.intervals import wilson_interval, z_value

@@ -18,8 +18,9 @@ from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, Metric
 from driftloop.performance.multiclass import MulticlassSums
 from driftloop.performance.ranked_lists import RankedListSums
 from driftloop.performance.regression import RegressionSums
+from driftloop.spec.basics import Task
 from driftloop.spec.metrics import direction_of
-from driftloop.spec.model import ModelSpec, Task, ValueSpec
+from driftloop.spec.model import ModelSpec, ValueSpec
 
 __all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats", "without_arrivals"]
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from driftloop.performance.binary import log_losses
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.outcomes import OutcomeStats
+from driftloop.spec.basics import Task
 from driftloop.spec.metrics import TASK_METRICS, reported_metrics
-from driftloop.spec.model import ModelSpec, Task
+from driftloop.spec.model import ModelSpec
 
 __all__ = ["MEAN_METRICS", "evaluate", "evaluate_model", "row_values"]
 

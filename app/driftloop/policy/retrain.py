@@ -13,10 +13,12 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import MetricReport, PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.reports import MetricReport, WindowReport
 from driftloop.events.time import duration_text, format_time
 from driftloop.policy.since_change import latest_change_ms, training_start
-from driftloop.spec.model import ModelSpec, TriggerSpec
+from driftloop.spec.model import ModelSpec
+from driftloop.spec.policy import TriggerSpec
 
 __all__ = ["PolicyState", "decide", "trigger_names"]
 

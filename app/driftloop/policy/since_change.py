@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
 from driftloop.spec.model import ModelSpec
 

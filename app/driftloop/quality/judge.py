@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from driftloop.events.messages import QualityDecision, QualityReport
+from driftloop.events.reports import QualityDecision, QualityReport
 from driftloop.profiles.inputs import InputStats
 from driftloop.quality.constant import constant_columns
 from driftloop.quality.duplicates import duplicate_rows, repeated_ids

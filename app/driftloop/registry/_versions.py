@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from driftloop.events.messages import GateResult, ModelEvent, ModelEventKind
+from driftloop.events.decisions import GateResult, ModelEvent, ModelEventKind
 from driftloop.registry import outbox
 from driftloop.registry._aliases import aliases_of
 from driftloop.registry.artifacts import ArtifactRef

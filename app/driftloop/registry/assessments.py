@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
-from driftloop.events.messages import Alert, PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 from driftloop.registry import outbox
 from driftloop.registry.database import in_chunks, insert_new, reading, storable, writing
 from driftloop.registry.errors import StaleStateError

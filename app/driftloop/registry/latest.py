@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Engine, and_, func, select
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.registry.database import reading
 from driftloop.registry.tables import window_reports
 

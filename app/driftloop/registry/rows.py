@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from driftloop.events.messages import GateResult
+from driftloop.events.decisions import GateResult
 from driftloop.registry.artifacts import ArtifactRef
 
 __all__ = [

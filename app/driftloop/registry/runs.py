@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Engine, Row, select, update
 
-from driftloop.events.messages import RetrainCommand
+from driftloop.events.decisions import RetrainCommand
 from driftloop.registry.database import insert_new, reading, writing
 from driftloop.registry.tables import runs
 

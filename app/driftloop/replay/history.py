@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assess import Judged
 from driftloop.judging.assessor import Assessor, Lookups
 from driftloop.kafka.config import client_config

@@ -7,7 +7,9 @@ from typing import TypeVar
 
 import msgspec
 
-from driftloop.events.messages import Alert, RetrainCommand, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_topic
 from driftloop.settings import Settings

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from driftloop.events.messages import Alert, RetrainCommand, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 
 __all__ = ["Difference", "compare_alerts", "compare_commands", "compare_reports"]
 

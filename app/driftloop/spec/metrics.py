@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from driftloop.spec.model import ModelSpec, Task
+from driftloop.spec.basics import Task
+from driftloop.spec.model import ModelSpec
 
 __all__ = [
     "DEFAULT_METRICS",

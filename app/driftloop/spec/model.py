@@ -6,15 +6,19 @@ Durations are texts in YAML (``"36h"``); the ``*_ms`` properties give them in mi
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
 from driftloop.events.time import parse_duration_ms
+from driftloop.spec.basics import Duration, Fraction, PositiveInt, Task
 from driftloop.spec.concept import ConceptRules
+from driftloop.spec.gates import GateSpec, default_gates
 from driftloop.spec.methods import METHODS
+from driftloop.spec.policy import PolicySpec
 from driftloop.spec.references import DriftReference
 from driftloop.spec.thresholds import Threshold, ThresholdRule
+from driftloop.spec.training import TrainingSpec
 
 __all__ = [
     "AlertRules",
@@ -23,27 +27,18 @@ __all__ = [
     "DriftRules",
     "FairnessSpec",
     "FeatureSpec",
-    "GateSpec",
     "ModelSpec",
     "MultivariateMethod",
     "MultivariateMethodName",
     "MultivariateRules",
     "PerformanceRule",
     "PerformanceRules",
-    "PolicySpec",
     "QualityRules",
-    "Task",
     "ThresholdRule",
-    "TrainingSpec",
-    "TriggerSpec",
     "ValueSpec",
 ]
 
-Task = Literal["binary", "multiclass", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical", "vector", "text"]
-Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Meta(ge=1)]
-Duration = Annotated[str, Meta(min_length=2)]
 
 # The names are those of the catalogue, so type checkers take them for texts; decoding checks them.
 if TYPE_CHECKING:
@@ -241,78 +236,6 @@ class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     empty_windows: Annotated[int, Meta(ge=0, le=1_000)] = 7
 
 
-class TriggerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One reason to retrain: ``performance`` (a performance rule fires in ``consecutive`` windows), ``drift`` (at least
-    ``share`` of the judged features drift in ``consecutive`` windows; with ``share_weighted`` at least that share of
-    their importance instead), ``concept`` (a concept detector says drift in ``consecutive`` windows), ``schedule``
-    (``every`` so long), ``estimated_performance`` (a rule with ``estimated`` fires in ``consecutive`` input windows).
-    """
-
-    on: Literal["performance", "drift", "concept", "schedule", "estimated_performance"]
-    consecutive: PositiveInt = 1
-    share: Fraction = 0.3
-    share_weighted: Fraction | None = None
-    every: Duration | None = None
-
-    @property
-    def every_ms(self) -> int | None:
-        return None if self.every is None else parse_duration_ms(self.every)
-
-
-class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to retrain, and what holds it back. ``hold_on_broken_data``: a drift trigger waits while the newest input
-    window's data is broken upstream, since a model trained on it would learn the break."""
-
-    triggers: list[TriggerSpec] = field(default_factory=list)
-    cooldown: Duration = "7d"
-    minimum_labeled_rows: PositiveInt = 500
-    hold_on_broken_data: bool = True
-
-    @property
-    def cooldown_ms(self) -> int:
-        return parse_duration_ms(self.cooldown)
-
-
-class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to train and on what: ``last`` so long before the command's window end; the last ``holdout`` share of the
-    rows, later in time than the rest, is kept for the gates. ``since_change``: not before the change that a concept
-    detector has dated, if so many rows are expected since then as ``minimum_rows``."""
-
-    estimator: str | None = None
-    parameters: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    last: Duration = "60d"
-    since_change: bool = False
-    holdout: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.2
-    minimum_rows: PositiveInt = 500
-    refit_on_all: bool = True
-    time_limit: Duration = "10m"
-
-    @property
-    def last_ms(self) -> int:
-        return parse_duration_ms(self.last)
-
-    @property
-    def time_limit_ms(self) -> int:
-        return parse_duration_ms(self.time_limit)
-
-
-class GateSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One gate. ``metric``: challenger against champion on the holdout, by ``superiority`` (interval above ``margin``),
-    ``non_inferiority`` (interval above ``-margin``) or ``better`` (the point estimate is above ``margin``). ``sanity``:
-    not constant, no NaN, in range. ``loadable``: the artifact loads and predicts the same."""
-
-    gate: Literal["metric", "sanity", "loadable"]
-    metric: str | None = None
-    mode: Literal["superiority", "non_inferiority", "better"] = "non_inferiority"
-    margin: float = 0.0
-    confidence: Fraction = 0.95
-
-
-def _gates_default() -> list[GateSpec]:
-    return [GateSpec(gate="sanity"), GateSpec(gate="loadable"), GateSpec(gate="metric", margin=0.01)]
-
-
 class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """Everything that driftloop is told about one model."""
 
@@ -335,7 +258,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, d
     alerts: AlertRules = field(default_factory=AlertRules)
     policy: PolicySpec = field(default_factory=PolicySpec)
     training: TrainingSpec = field(default_factory=TrainingSpec)
-    gates: list[GateSpec] = field(default_factory=_gates_default)
+    gates: list[GateSpec] = field(default_factory=default_gates)
     promotion: Literal["automatic", "approval", "manual"] = "automatic"
 
     @cached_property

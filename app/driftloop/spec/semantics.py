@@ -17,8 +17,9 @@ from driftloop.spec.metrics import (
     known_metrics,
     metric_parameter,
 )
-from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule, TriggerSpec
+from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule
 from driftloop.spec.multivariate import multivariate_problems
+from driftloop.spec.policy import TriggerSpec
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems

@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage, WindowReport
+from driftloop.events.messages import PartialMessage
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assessor import Advance, Assessor, Lookups
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_batches

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 import structlog
 
-from driftloop.events.messages import ModelEvent
+from driftloop.events.decisions import ModelEvent
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError
 from driftloop.kafka.tail_reader import TailReader

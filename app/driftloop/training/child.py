@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from driftloop.events.messages import GateResult
+from driftloop.events.decisions import GateResult
 from driftloop.events.time import duration_text
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from driftloop.performance.confusion import CONFUSION_METRICS, Confusion
 from driftloop.performance.pointwise import MEAN_METRICS, evaluate, row_values
+from driftloop.spec.basics import Task
 from driftloop.spec.metrics import direction_of, known_metrics
-from driftloop.spec.model import Task
 
 __all__ = ["Comparison", "compare", "metric_value"]
 

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from driftloop.events.messages import GateResult
-from driftloop.spec.model import GateSpec, ModelSpec, Task
+from driftloop.events.decisions import GateResult
+from driftloop.spec.basics import Task
+from driftloop.spec.gates import GateSpec
+from driftloop.spec.model import ModelSpec
 from driftloop.training import artifacts
 from driftloop.training.comparison import Comparison, compare
 from driftloop.training.estimators import predict

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from driftloop.spec.model import ModelSpec, Task
+from driftloop.spec.basics import Task
+from driftloop.spec.model import ModelSpec
 from driftloop.training.estimators import predict
 
 __all__ = ["MAX_ROWS", "REPEATS", "permutation_importances"]

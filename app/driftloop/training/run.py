@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from driftloop.events.messages import RetrainCommand
+from driftloop.events.decisions import RetrainCommand
 from driftloop.events.time import format_time
 from driftloop.observability.logs import get_logger
 from driftloop.registry.artifacts import ArtifactRef

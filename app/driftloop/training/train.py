@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from driftloop.drift.reference_windows import with_reference_windows
-from driftloop.events.messages import GateResult
+from driftloop.events.decisions import GateResult
 from driftloop.performance.estimated.fit import fit_estimators
 from driftloop.performance.losses import reference_losses
 from driftloop.performance.metrics import MetricValue

@@ -23,7 +23,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from sqlalchemy.exc import SQLAlchemyError
 
-from driftloop.events.messages import RetrainCommand
+from driftloop.events.decisions import RetrainCommand
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.producer import DeliveryError, Producer

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from driftloop.cli._reference_file import read_reference
 from driftloop.cli.reports import reports
-from driftloop.events.messages import LabelReport, MetricReport
+from driftloop.events.reports import LabelReport, MetricReport
 from driftloop.registry import AssessmentStore, create_schema, open_engine
 from driftloop.spec import parse_spec
 from support.events import outcome_report

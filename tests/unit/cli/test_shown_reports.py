@@ -13,7 +13,7 @@ from rich.console import Console
 from driftloop.cli._tables import counted, print_reports
 from driftloop.cli.alerts import alert_line
 from driftloop.cli.main import _quieten_kafka
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from support.events import alert, input_report, outcome_report
 
 

@@ -12,7 +12,7 @@ from driftloop.concept.base import Detector
 from driftloop.concept.build import build_detector, reference_risk
 from driftloop.concept.stream import deviations_of, evenly, values_of
 from driftloop.concept.watch import ConceptState, advance
-from driftloop.events.messages import ConceptReport
+from driftloop.events.reports import ConceptReport
 from driftloop.performance.loss_bins import LossBin
 from driftloop.profiles.reference import LossReference
 from driftloop.spec.concept import DETECTORS, ConceptDetector, Setting

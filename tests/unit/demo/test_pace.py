@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from driftloop.demo.pace import Pace, ReportHead
-from driftloop.events.messages import ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, RetrainCommand
 
 DAY_MS = 86_400_000
 

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from driftloop.demo.screen import LiveScreen, PlainScreen, open_screen, render
 from driftloop.demo.view import DemoView, RateMeter
-from driftloop.events.messages import Alert, FeatureReport, MetricReport, ModelEvent, SourceProgress, WindowReport
+from driftloop.events.decisions import ModelEvent
+from driftloop.events.messages import Alert, SourceProgress
+from driftloop.events.reports import FeatureReport, MetricReport, WindowReport
 
 DAY_MS = 86_400_000
 

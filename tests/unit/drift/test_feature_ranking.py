@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driftloop.drift.ranking import importance_weights, rank_features, weighted_share
-from driftloop.events.messages import Decision, FeatureReport, MethodResult
+from driftloop.events.reports import Decision, FeatureReport, MethodResult
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec import parse_spec
 

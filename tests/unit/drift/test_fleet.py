@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from driftloop.cli.main import app, main
 from driftloop.drift.e_values import calibrate_p, e_adjusted
 from driftloop.drift.fleet import fleet_findings
-from driftloop.events.messages import FeatureReport, MethodResult, WindowReport
+from driftloop.events.reports import FeatureReport, MethodResult, WindowReport
 from driftloop.registry import AssessmentStore, create_schema, open_engine
 from driftloop.registry.latest import latest_final_reports
 

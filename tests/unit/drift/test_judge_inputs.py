@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from driftloop.drift.judge import judge_inputs
-from driftloop.events.messages import FeatureReport
+from driftloop.events.reports import FeatureReport
 from driftloop.profiles.columns import PREDICTION, Columns
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile

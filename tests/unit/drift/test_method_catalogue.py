@@ -13,7 +13,7 @@ import pytest
 from driftloop.drift.measure import Measurement, measure_feature
 from driftloop.drift.methods import categorical_method, numeric_method
 from driftloop.drift.pairs import Outcome
-from driftloop.events.messages import MethodResult
+from driftloop.events.reports import MethodResult
 from driftloop.profiles.numeric import NumericSummary
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.model import DriftMethod, DriftRules

@@ -7,7 +7,8 @@ import itertools
 import msgspec
 import pytest
 
-from driftloop.events.messages import Alert, Decision, FeatureReport, MethodResult, MetricReport, WindowReport
+from driftloop.events.messages import Alert
+from driftloop.events.reports import Decision, FeatureReport, MethodResult, MetricReport, WindowReport
 from driftloop.judging.alerts import AlertBook, retire_versions, step, window_kind_of
 from driftloop.judging.signals import Signal, signals_from_report
 from driftloop.quality.judge import UNLISTED_WHEN_FINE

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage, WindowReport
+from driftloop.events.messages import PartialMessage
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assessor import Assessor, Lookups
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor

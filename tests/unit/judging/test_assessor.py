@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage, RetrainCommand, SourceProgress, WindowReport
+from driftloop.events.decisions import RetrainCommand
+from driftloop.events.messages import PartialMessage, SourceProgress
+from driftloop.events.reports import WindowReport
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.spec import parse_spec, spec_digest

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assess import judge_window
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.report import MergedPart, report_of

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftloop.events.messages import MetricReport
+from driftloop.events.reports import MetricReport
 from driftloop.judging.alerts import AlertBook, retire_versions, step
 from driftloop.judging.signals import signals_from_report
 from driftloop.performance.estimated.fit import fit_estimators

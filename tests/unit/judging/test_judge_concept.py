@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from driftloop.events.messages import ConceptReport, WindowReport
+from driftloop.events.reports import ConceptReport, WindowReport
 from driftloop.events.time import format_time
 from driftloop.judging.alerts import AlertBook, step
 from driftloop.judging.assess import Judged, judge_window

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftloop.events.messages import SourceRange, WindowReport
+from driftloop.events.messages import SourceRange
+from driftloop.events.reports import WindowReport
 from driftloop.judging.report import MergedPart, report_of
 from driftloop.judging.signals import signals_from_report
 from driftloop.multivariate.judge import judge_rows

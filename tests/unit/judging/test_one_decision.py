@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from driftloop.events.messages import WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assess import Judged, judge_window
 from driftloop.judging.report import MergedPart
 from driftloop.judging.signals import signals_from_report
@@ -28,10 +28,9 @@ from driftloop.spec.model import (
     ModelSpec,
     PerformanceRule,
     PerformanceRules,
-    PolicySpec,
     ThresholdRule,
-    TriggerSpec,
 )
+from driftloop.spec.policy import PolicySpec, TriggerSpec
 from driftloop.windows.assembly import WindowKey
 
 DAY = 86_400_000

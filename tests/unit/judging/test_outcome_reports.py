@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import MetricReport, WindowReport
+from driftloop.events.reports import MetricReport, WindowReport
 from driftloop.judging.assess import Judged
 from driftloop.judging.assessor import Assessor, Lookups
 from driftloop.monitoring.intake import Limits

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import Alert, PartialMessage, PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.messages import Alert, PartialMessage
+from driftloop.events.reports import WindowReport
 from driftloop.judging.assessor import Assessor, Lookups
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor

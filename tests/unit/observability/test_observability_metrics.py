@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
-from driftloop.events.messages import EstimateComparison, MetricReport
+from driftloop.events.reports import EstimateComparison, MetricReport
 from driftloop.observability import Metrics
 from support.events import DAY_MS, alert, command, feature, input_report, model_event, outcome_report
 

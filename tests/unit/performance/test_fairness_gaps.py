@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftloop.events.messages import MetricReport
+from driftloop.events.reports import MetricReport
 from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.intervals import difference_interval, ratio_interval, wilson_interval
 from driftloop.performance.outcomes import OutcomeStats

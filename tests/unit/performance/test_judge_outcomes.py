@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from driftloop.events.messages import MetricReport
+from driftloop.events.reports import MetricReport
 from driftloop.performance.judge import judge_outcomes
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.reference import MetricReference
+from driftloop.spec.basics import Task
 from driftloop.spec.metrics import DEFAULT_METRICS
-from driftloop.spec.model import FeatureSpec, ModelSpec, PerformanceRule, PerformanceRules, Task
+from driftloop.spec.model import FeatureSpec, ModelSpec, PerformanceRule, PerformanceRules
 
 
 def spec(*rules: PerformanceRule, task: Task = "binary", minimum_rows: int = 100) -> ModelSpec:

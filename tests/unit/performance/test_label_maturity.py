@@ -16,7 +16,7 @@ from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.kaplan_meier import kaplan_meier
 from driftloop.performance.maturity import DelayHistory, corrected_metrics, label_report
 from driftloop.performance.outcomes import OutcomeStats, without_arrivals
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 from parity.estimated_worlds import delays_world
 
 HOUR = 3_600_000

@@ -10,8 +10,8 @@ from scipy import stats
 from driftloop.performance.intervals import normal_interval, wilson_interval, z_value
 from driftloop.performance.pointwise import evaluate
 from driftloop.performance.ranking import auc_interval, roc_auc
+from driftloop.spec.basics import Task
 from driftloop.spec.metrics import TASK_METRICS
-from driftloop.spec.model import Task
 
 Sample = tuple[NDArray[np.float64], NDArray[np.int64] | NDArray[np.float64]]
 

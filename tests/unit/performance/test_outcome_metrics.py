@@ -14,7 +14,7 @@ from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.performance.pointwise import MEAN_METRICS, evaluate, row_values
 from driftloop.performance.ranking import score_bins
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 CLASSES = ("a", "b", "c", "d")
 

@@ -17,7 +17,7 @@ from driftloop.performance.logarithm import natural_log
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.performance.sparse import load_sparse
 from driftloop.profiles.exact import ExactSum
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 CLASSES = ("a", "b", "c")
 TASKS: list[Task] = ["binary", "regression", "multiclass"]

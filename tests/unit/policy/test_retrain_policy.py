@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from driftloop.events.messages import Decision, MetricReport, PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.reports import Decision, MetricReport, WindowReport
 from driftloop.policy.retrain import PolicyState, decide, trigger_names
-from driftloop.spec.model import FeatureSpec, ModelSpec, PolicySpec, TrainingSpec, TriggerSpec
+from driftloop.spec.model import FeatureSpec, ModelSpec
+from driftloop.spec.policy import PolicySpec, TriggerSpec
+from driftloop.spec.training import TrainingSpec
 
 DAY = 86_400_000
 PERFORMANCE = TriggerSpec(on="performance")

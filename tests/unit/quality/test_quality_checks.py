@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from driftloop.events.messages import QualityReport
+from driftloop.events.reports import QualityReport
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile

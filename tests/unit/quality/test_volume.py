@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftloop.events.messages import QualityReport
+from driftloop.events.reports import QualityReport
 from driftloop.quality.history import QualityHistory, caught_up
 from driftloop.quality.judge import judge_volume
 from driftloop.quality.volume import expected_rows

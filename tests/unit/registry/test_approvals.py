@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from driftloop.events.messages import ModelEvent
+from driftloop.events.decisions import ModelEvent
 from driftloop.registry import NewVersion, Registry, RegistryError, Relay
 from driftloop.registry.database import reading
 from driftloop.registry.history_chain import check_history

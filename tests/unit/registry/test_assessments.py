@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from sqlalchemy import Engine
 
-from driftloop.events.messages import Alert, PolicyDecision, RetrainCommand, WindowReport
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.messages import Alert
+from driftloop.events.reports import WindowReport
 from driftloop.registry import AssessmentStore, OutboxRow, Relay, StaleStateError
 
 DAY = 86_400_000

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine
 
-from driftloop.events.messages import RetrainCommand
+from driftloop.events.decisions import RetrainCommand
 from driftloop.registry import ArtifactRef, ArtifactStore, NewVersion, Registry, RegistryError, RunStore
 from driftloop.registry.database import reading, writing
 from driftloop.registry.garbage import find_garbage, remove_garbage

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from driftloop.events.messages import ModelEvent
+from driftloop.events.decisions import ModelEvent
 from driftloop.registry import ArtifactStore, NewVersion, Registry, Relay, open_engine
 from driftloop.registry.database import reading, writing
 from driftloop.registry.history_chain import GENESIS, HistoryCheck, check_history, row_sha256, version_sha256

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine
 
-from driftloop.events.messages import GateResult, ModelEvent
+from driftloop.events.decisions import GateResult, ModelEvent
 from driftloop.registry import ArtifactError, ArtifactRef, ArtifactStore, NewVersion, Registry, RegistryError, Relay
 from driftloop.registry.outbox import OutboxRow
 

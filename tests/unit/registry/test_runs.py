@@ -7,7 +7,7 @@ import threading
 import pytest
 from sqlalchemy import Engine
 
-from driftloop.events.messages import RetrainCommand
+from driftloop.events.decisions import RetrainCommand
 from driftloop.registry import Run, RunStore
 
 

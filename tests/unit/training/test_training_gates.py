@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from driftloop.spec.basics import Task
+from driftloop.spec.gates import GateSpec
 from driftloop.spec.metrics import TASK_METRICS
-from driftloop.spec.model import GateSpec, Task
 from driftloop.training.artifacts import dump
 from driftloop.training.comparison import compare, metric_value
 from driftloop.training.estimators import fit, predict

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from driftloop.events.messages import Labeled, ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.messages import Labeled
 from driftloop.registry import RegistryError
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, reading

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from driftloop.events.messages import ModelEvent
+from driftloop.events.decisions import ModelEvent
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.numeric import NumericReference

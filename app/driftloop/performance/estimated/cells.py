@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from driftloop.performance.intervals import z_value
 from driftloop.performance.metrics import MetricValue
 from driftloop.profiles.estimators import LossCells
-from driftloop.spec.model import Task
+from driftloop.spec.basics import Task
 
 __all__ = [
     "MAX_CELLS",

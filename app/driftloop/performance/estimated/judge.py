@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from driftloop.events.messages import MetricReport
+from driftloop.events.reports import MetricReport
 from driftloop.performance.estimated.cells import effective_rows
 from driftloop.performance.estimated.estimator import METHOD_NAMES, EstimateSums
 from driftloop.performance.judge import ReferenceValue

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct, field
 
-from driftloop.events.messages import EstimateComparison, MetricReport
+from driftloop.events.reports import EstimateComparison, MetricReport
 from driftloop.performance.metrics import MetricValue
 
 __all__ = ["EstimateRecord", "EstimateState", "HeldEstimate", "compare_estimates", "hold_estimates"]

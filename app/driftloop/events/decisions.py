@@ -1,0 +1,83 @@
+"""What follows from judged windows: decisions of the policy, retrain commands, gates, and what became of versions.
+
+Times are event times in milliseconds (``_ms``), as in :mod:`driftloop.events.messages`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from driftloop.events.messages import SCHEMA_VERSION
+
+__all__ = [
+    "GateResult",
+    "ModelEvent",
+    "ModelEventKind",
+    "PolicyDecision",
+    "RetrainCommand",
+]
+
+ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back"]
+
+
+class PolicyDecision(Struct, frozen=True, kw_only=True):
+    """What the policy made of a window: a command, or why not. ``outcome`` is ``retrain``, ``hold`` or ``quiet``."""
+
+    model_id: str
+    window_end_ms: int
+    trigger: str
+    outcome: Literal["retrain", "hold", "quiet"]
+    reason: str
+    command_id: str | None = None
+
+
+class RetrainCommand(Struct, frozen=True, kw_only=True):
+    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window."""
+
+    command_id: str
+    model_id: str
+    champion_version: str
+    trigger: str
+    reason: str
+    window_end_ms: int
+    from_ms: int
+    to_ms: int
+    spec_digest: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+class GateResult(Struct, frozen=True, kw_only=True):
+    """One gate's value against its bound, with the interval where there is one, and a sentence."""
+
+    gate: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    sentence: str
+    low: float | None = None
+    high: float | None = None
+
+
+class ModelEvent(Struct, frozen=True, kw_only=True):
+    """Something happened to a model version. ``artifact`` is the path or URI of the model file, named by its digest.
+
+    ``actor``: who did it. ``history_sha256``: the head of the registry's hash-chained history after it.
+    """
+
+    event_id: str
+    kind: ModelEventKind
+    model_id: str
+    model_version: str
+    event_time_ms: int
+    previous_version: str | None = None
+    artifact: str | None = None
+    artifact_sha256: str | None = None
+    command_id: str | None = None
+    reason: str = ""
+    gates: list[GateResult] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    actor: str = ""
+    history_sha256: str | None = None
+    schema_version: int = SCHEMA_VERSION
