@@ -11,22 +11,23 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore:
-    """Keeps what it is given. ``fail_next``: the next write raises, and changes nothing. Counts what is looked up."""
+    """Keeps what it is given. ``fail_next``: the next write raises, and changes nothing, or with ``fail_late`` all the
+    same everything."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
         self.entries: dict[bytes, bytes] = {}
         self._parts: dict[bytes, bytes] = {}
-        self.fail_next = False
-        self.lookups = 0
+        self.fail_next = self.fail_late = False
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        self.lookups += 1
         return [self.rows.get(key) for key in keys]
 
     def write(self, changes: StoreWrite) -> None:
         if self.fail_next:
             self.fail_next = False
+            if self.fail_late:
+                self.write(changes)
             raise StoreError("no space left on device")
         for cohort in changes.dropped:
             for entry in [entry for entry in self.entries if entry.startswith(cohort)]:
@@ -38,6 +39,8 @@ class MemoryStore:
         for prefix in changes.dropped_parts:
             for name in [name for name in self._parts if name.startswith(prefix)]:
                 del self._parts[name]
+        for name in changes.removed_parts:
+            self._parts.pop(name, None)
         self._parts.update(changes.parts)
 
     def parts(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

@@ -131,6 +131,8 @@ class RocksStore:
             put(_ROW + key, row)
         for entry, key in changes.entries:
             put(_ENTRY + entry, key)
+        for name in changes.removed_parts:
+            delete(_PART + name)
         for prefix in changes.dropped_parts:
             batch.delete_range(_PART + prefix, _after(_PART + prefix))
         for name, content in changes.parts:

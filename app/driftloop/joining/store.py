@@ -29,13 +29,15 @@ class StoreDamaged(StoreError):
 class StoreWrite:
     """What one atomic write changes, in this order. ``rows``: key and row. ``entries``: a name that begins with the
     row's cohort, and the row's key. ``dropped``: beginnings of entries; they go, and the rows that they list.
-    ``parts``: name and content of what else belongs to the state; ``dropped_parts``: beginnings of names."""
+    ``parts``: name and content of what else belongs to the state; ``dropped_parts``: beginnings of names,
+    ``removed_parts``: whole ones."""
 
     dropped: list[bytes] = field(default_factory=list)
     stale_entries: list[bytes] = field(default_factory=list)
     rows: list[tuple[bytes, bytes]] = field(default_factory=list)
     entries: list[tuple[bytes, bytes]] = field(default_factory=list)
     dropped_parts: list[bytes] = field(default_factory=list)
+    removed_parts: list[bytes] = field(default_factory=list)
     parts: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
@@ -93,6 +95,7 @@ class PendingStore(Generic[CohortT]):
         self._unsaved = StoreWrite()
         self._unsaved_labels: dict[int, WaitingLabel] = {}
         self._claimed_labels: list[int] = []
+        self._uncertain = False
 
     def __len__(self) -> int:
         return self._total
@@ -187,8 +190,9 @@ class PendingStore(Generic[CohortT]):
         labels = self._waiting.pop(key, [])
         if labels and self._store is not None:
             for label in labels:
-                self._unsaved_labels.pop(label.offset, None)
-                self._claimed_labels.append(label.offset)
+                # A write that failed may have come to the disk all the same.
+                if self._unsaved_labels.pop(label.offset, None) is None or self._uncertain:
+                    self._claimed_labels.append(label.offset)
         return labels
 
     def first_waiting(self) -> WaitingLabel | None:
@@ -216,9 +220,11 @@ class PendingStore(Generic[CohortT]):
             write.rows.append((key, codec.encode(row)))
             if row.saved is Saved.NEW:
                 write.entries.append((codec.entry(row), key))
-        write.dropped_parts += [label_part.name(offset) for offset in self._claimed_labels]
+        write.removed_parts += [label_part.name(offset) for offset in self._claimed_labels]
         write.parts += [(label_part.name(at), label_part.encode(label)) for at, label in self._unsaved_labels.items()]
+        self._uncertain = True
         self._store.write(write)
+        self._uncertain = False
         for row in changed:
             row.saved = Saved.SAME
         self._unsaved = StoreWrite()

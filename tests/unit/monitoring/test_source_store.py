@@ -105,7 +105,7 @@ def disturbed(both: Logs, seed: int, store: StateStore, store_seed: int) -> tupl
         said.append(now)
         if chance.random() < 0.5:
             if isinstance(store, MemoryStore) and chance.random() < 0.2:
-                store.fail_next = True
+                store.fail_next, store.fail_late = True, chance.random() < 0.5
                 with pytest.raises(StoreError):
                     source.save()
                 continue
