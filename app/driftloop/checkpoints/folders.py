@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -74,6 +75,8 @@ def open_partition(root: Path, identity: Identity, *, keep: bool = True) -> Part
     lock = None
     try:
         root.mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):  # of somebody else, who lets this process in
+            root.chmod(0o700)  # features of pending predictions are in there
         for number in range(_FOLDERS):
             folder = root / (f"{identity.partition}" if number == 0 else f"{identity.partition}.{number}")
             lock = _lock(folder.with_name(f"{folder.name}.lock"))
@@ -115,7 +118,7 @@ def _open(folder: Path, partition: int) -> RocksStore:
 
 def _lock(file: Path) -> int | None:
     """A descriptor that holds the lock until it is closed, or None if another one has it."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

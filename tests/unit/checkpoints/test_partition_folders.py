@@ -49,6 +49,7 @@ def test_what_was_written_is_there_again(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert store.get_many([b"key0", b"key1"]) == [b"row", None]
     assert list(store.parts()) == [(b"head", b"x")]
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
     store.write(StoreWrite(dropped=[b"cohort1"], dropped_parts=[b"he"]))
     assert store.get_many([b"key0"]) == [None]
     assert list(store.parts()) == []
