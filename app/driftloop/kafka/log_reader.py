@@ -27,6 +27,7 @@ __all__ = [
     "read_partition",
     "read_topic",
     "reader_config",
+    "start_offset",
 ]
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,21 @@ def read_topic(
         partitions = range(partition_count(config, topic))
     for partition in partitions:
         yield from read_partition(config, topic, partition, batch=batch)
+
+
+def start_offset(config: ClientConfig, topic: str, partition: int, timeout_s: float = STALL_TIMEOUT_S) -> int:
+    """The offset of the first record that the partition still has."""
+    consumer = Consumer(reader_config(config))
+    try:
+        first, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_s, cached=False)
+    except KafkaException as error:
+        raise LogReadError(
+            f"cannot find the beginning of {topic}[{partition}]: {error.args[0].str()}; check that the partition "
+            "exists and the broker is up"
+        ) from error
+    finally:
+        consumer.close()
+    return int(first)
 
 
 def end_offset(config: ClientConfig, topic: str, partition: int) -> int:

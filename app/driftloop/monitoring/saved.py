@@ -171,8 +171,8 @@ def _check_place(head: SourceHead, published: SourceProgress | None) -> None:
             f"{head.needs_labels_offset} (labels), published is {said}"
         )
     if (
-        head.predictions_offset < published.restart_predictions_offset
-        or head.labels_offset < published.restart_labels_offset
+        head.predictions_offset + head.labels_offset
+        < published.restart_predictions_offset + published.restart_labels_offset
     ):
         raise UnusableState(
             f"it is too old to save any reading: it is of offsets {head.predictions_offset} (predictions) and "

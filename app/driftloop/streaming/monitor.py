@@ -135,8 +135,8 @@ class MonitorService:
         def taken(monitor: SourceMonitor, store: PartitionStore | None) -> None:
             self._local.make_room_in(_Source(monitor, store, progress), self._sources.values())
 
-        topics = self._topics
-        found = await asyncio.to_thread(recover, make, store, self._config, topics.predictions, topics.labels, taken)
+        predictions, labels = self._topics.predictions, self._topics.labels
+        found = await asyncio.to_thread(recover, make, store, progress, self._config, predictions, labels, taken)
         self._sources[partition] = _Source(found.monitor, found.store, progress)
         return found
 

@@ -19,7 +19,7 @@ from driftloop.checkpoints.folders import PartitionStore
 from driftloop.events.messages import SourceProgress
 from driftloop.joining.store import StoreError
 from driftloop.kafka.config import ClientConfig
-from driftloop.kafka.log_reader import read_batches, read_partition
+from driftloop.kafka.log_reader import read_batches, read_partition, start_offset
 from driftloop.monitoring.saved import UnusableState
 from driftloop.monitoring.source import SourceMonitor
 
@@ -66,6 +66,7 @@ class MakeMonitor(Protocol):
 def recover(
     make: MakeMonitor,
     store: PartitionStore | None,
+    progress: SourceProgress | None,
     config: ClientConfig,
     predictions_topic: str,
     labels_topic: str,
@@ -78,7 +79,7 @@ def recover(
         try:
             if failures and store is not None:
                 store.clear()
-            return _recover(make, store, config, predictions_topic, labels_topic, taken)
+            return _recover(make, store, progress, config, predictions_topic, labels_topic, taken)
         except StoreError as error:
             assert store is not None, "without a store none can fail"
             log.warning("local state cannot be used", partition=store.partition, reason=str(error))
@@ -91,6 +92,7 @@ def recover(
 def _recover(
     make: MakeMonitor,
     store: PartitionStore | None,
+    progress: SourceProgress | None,
     config: ClientConfig,
     predictions_topic: str,
     labels_topic: str,
@@ -98,6 +100,8 @@ def _recover(
 ) -> Recovered:
     try:
         monitor = make(store, go_on=True)
+        if monitor.went_on and progress is not None:
+            _check_logs(monitor, progress, config, predictions_topic, labels_topic)
     except UnusableState as error:
         assert store is not None, "without a store there is no state that could be unusable"
         log.warning("checkpoint ignored", partition=store.partition, reason=str(error))
@@ -108,6 +112,21 @@ def _recover(
     for problem in problems:
         log.error("recovery is incomplete", problem=problem)
     return Recovered(monitor, store, records, from_checkpoint)
+
+
+def _check_logs(
+    monitor: SourceMonitor, progress: SourceProgress, config: ClientConfig, predictions_topic: str, labels_topic: str
+) -> None:
+    """In one topic a checkpoint may be behind the restart offset: then records that a start without it does not need
+    must be there still. Raises :class:`UnusableState`."""
+    for topic, offset, restart in (
+        (predictions_topic, monitor.predictions_offset, progress.restart_predictions_offset),
+        (labels_topic, monitor.labels_offset, progress.restart_labels_offset),
+    ):
+        if offset < restart and (first := start_offset(config, topic, monitor.partition)) > offset:
+            raise UnusableState(
+                f"it is of offset {offset} of {topic}, and retention has removed what is before offset {first}"
+            )
 
 
 def rebuild(

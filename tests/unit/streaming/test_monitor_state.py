@@ -242,3 +242,30 @@ async def test_a_folder_that_is_a_file_ends_no_worker(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "monitor").write_text("")
     assert await whole(service(kafka, tmp_path), kafka) == expected
+
+
+async def test_a_checkpoint_that_needs_what_retention_removed_is_ignored(
+    kafka: FakeKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is behind the restart offset of predictions, and ahead of that of labels."""
+    worker = service(kafka, tmp_path)
+    await worker.assign([0, 1])
+    await feed(worker, kafka, "t.labels", 0, ROWS)
+    await worker.revoke([0, 1])
+    for (key, at), value in kafka.produced["t.monitor-progress"].items():
+        progress = msgspec.json.decode(value, type=SourceProgress)
+        further = msgspec.structs.replace(
+            progress, predictions_offset=10, restart_predictions_offset=5, restart_labels_offset=0
+        )
+        kafka.produced["t.monitor-progress"][key, at] = msgspec.json.encode(further)
+    for first, ignored in ((0, 0), (3, 2)):
+        monkeypatch.setattr(recovery, "start_offset", lambda *_, first=first: first)
+        worker = service(kafka, tmp_path)
+        with capture_logs() as logs:
+            await worker.assign([0, 1])
+        reasons = [line["reason"] for line in logs if line["event"] == "checkpoint ignored"]
+        assert len(reasons) == ignored
+        assert all("retention has removed what is before offset 3" in reason for reason in reasons)
+        for source in worker._sources.values():
+            assert source.store is not None
+            source.store.close()
