@@ -44,14 +44,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "observability", "settings", "shadow", "web", "windows",
     },
     "web": {"events", "registry", "observability"},
-    "streaming": CORE | {"registry", "kafka", "observability", "settings"},
-    "replay": CORE | {"kafka", "registry", "settings", "streaming"},
+    "checkpoints": {"events", "joining", "spec"},
+    "streaming": CORE | {"checkpoints", "registry", "kafka", "observability", "settings"},
+    "replay": CORE | {"checkpoints", "kafka", "registry", "settings", "streaming"},
 }  # fmt: skip
 #: Classifiers of multivariate drift, imported when one is used.
 ALLOWED_FOREIGN = {"multivariate": {"sklearn"}}
 FOREIGN_TO_CORE = {
-    "aiokafka", "asyncio", "confluent_kafka", "faust", "pandas", "prometheus_client", "random", "secrets",
-    "sklearn", "sqlalchemy", "threading", "time", "uuid",
+    "aiokafka", "asyncio", "confluent_kafka", "faust", "pandas", "prometheus_client", "random", "rocksdict",
+    "secrets", "shutil", "sklearn", "sqlalchemy", "threading", "time", "uuid",
 }  # fmt: skip
 
 

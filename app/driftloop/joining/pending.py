@@ -6,13 +6,12 @@ topics happened to interleave: see :func:`judge_label`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Generic, TypeVar
 
 import msgspec
 
-__all__ = ["JoinKey", "LabelVerdict", "Pending", "PendingStore", "WaitingLabel", "judge_label"]
+__all__ = ["JoinKey", "LabelVerdict", "Pending", "Saved", "WaitingLabel", "judge_label"]
 
 #: A decoded prediction and a decoded label: see :mod:`driftloop.profiles.columns`, which this package does not import.
 PredictionValue = float | tuple[float, ...] | tuple[str, ...]
@@ -21,6 +20,14 @@ LabelValue = float | int | dict[str, float]
 #: (model_id, prediction_id)
 JoinKey = tuple[str, str]
 CohortT = TypeVar("CohortT")
+
+
+class Saved(IntEnum):
+    """How a row stands to the one in the store."""
+
+    NEW = 0
+    CHANGED = 1
+    SAME = 2
 
 
 class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
@@ -45,6 +52,7 @@ class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
     standing_rank: tuple[int, int] | None = None
     weight: float = 1.0
     watermark_ms: int = -(2**62)
+    saved: Saved = Saved.NEW
 
 
 class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
@@ -94,55 +102,3 @@ def judge_label(
     if delay_ms > horizon_ms:
         return LabelVerdict.BEYOND_HORIZON
     return LabelVerdict.LATE if label_watermark_ms >= window_end_ms + horizon_ms else LabelVerdict.COUNTS
-
-
-class PendingStore(Generic[CohortT]):
-    """Both sides of the join of one source partition, in memory.
-
-    Predictions leave with their cohort, waiting labels when no prediction that they could belong to can still come.
-    """
-
-    def __init__(self) -> None:
-        self._predictions: dict[JoinKey, Pending[CohortT]] = {}
-        self._waiting: dict[JoinKey, list[WaitingLabel]] = {}
-
-    def __len__(self) -> int:
-        return len(self._predictions)
-
-    @property
-    def waiting_labels(self) -> int:
-        """Number of predictions whose label came first."""
-        return len(self._waiting)
-
-    def find(self, key: JoinKey) -> Pending[CohortT] | None:
-        return self._predictions.get(key)
-
-    def add(self, pending: Pending[CohortT]) -> None:
-        """Add a prediction; one with the same key that has expired by its partition's order gives way."""
-        self._predictions[pending.key] = pending
-
-    def remove(self, pending: Pending[CohortT]) -> None:
-        """Remove this very prediction, not another one with the same key."""
-        if self._predictions.get(pending.key) is pending:
-            del self._predictions[pending.key]
-
-    def wait(self, label: WaitingLabel) -> None:
-        self._waiting.setdefault(label.key, []).append(label)
-
-    def claim(self, key: JoinKey) -> list[WaitingLabel]:
-        """Take the labels that waited for this prediction, in the order of their log."""
-        if not self._waiting:
-            return []
-        return self._waiting.pop(key, [])
-
-    def first_waiting(self) -> WaitingLabel | None:
-        """The waiting label with the lowest offset (labels are added in offset order)."""
-        for labels in self._waiting.values():
-            return labels[0]
-        return None
-
-    def waiting(self) -> Iterator[list[WaitingLabel]]:
-        return iter(self._waiting.values())
-
-    def forget_waiting(self, key: JoinKey) -> None:
-        del self._waiting[key]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from driftloop.kafka.config import ClientConfig, client_config
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     from driftloop.events.topics import TopicPlan
     from driftloop.settings import Settings
 
-__all__ = ["BrokerError", "CreatedTopics", "TopicCheck", "check_topics", "create_topics", "wait_for_broker"]
+__all__ = [
+    "BrokerError",
+    "CreatedTopics",
+    "TopicCheck",
+    "check_topics",
+    "create_topics",
+    "log_ids",
+    "wait_for_broker",
+]
 
 
 class BrokerError(RuntimeError):
@@ -60,6 +69,21 @@ def wait_for_broker(config: ClientConfig, timeout_s: float = 30.0) -> None:
                 "start the broker, or set DRIFTLOOP_BOOTSTRAP to its host:port"
             )
         time.sleep(0.1)
+
+
+def log_ids(config: ClientConfig, topics: Iterable[str], timeout_s: float = 30.0) -> tuple[str, ...]:
+    """The cluster's own id, and those of the topics: one that was deleted and made again has another. Raises
+    :class:`BrokerError` if the broker does not tell."""
+    names = list(topics)
+    try:
+        admin = AdminClient(config)
+        cluster = admin.list_topics(timeout=timeout_s).cluster_id
+        found = admin.describe_topics(TopicCollection(names), request_timeout=timeout_s)
+        return (str(cluster), *(str(found[name].result().topic_id) for name in names))
+    except KafkaException as error:
+        raise BrokerError(
+            f"{config.get('bootstrap.servers')} does not describe {' and '.join(names)}: {error.args[0].str()}"
+        ) from error
 
 
 def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[TopicCheck]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from driftloop.events.messages import SourceRange, WindowKind, WindowPartial
-from driftloop.joining.pending import Pending
 from driftloop.monitoring.catalog import VersionContext
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
 
-__all__ = ["Cohort", "InputPane", "LogPoint", "OutcomePane", "Pane"]
+__all__ = ["Cohort", "InputPane", "LogPoint", "OffsetSpan", "OutcomePane", "Pane", "PaneKey", "touch"]
 
 
 class LogPoint(msgspec.Struct, frozen=True, order=True):
@@ -25,13 +24,22 @@ class LogPoint(msgspec.Struct, frozen=True, order=True):
     max_before_ms: int
 
 
-class _OffsetSpan:
+class OffsetSpan:
     """Lowest and highest offset taken in, of both topics; -1 while there is none."""
 
     __slots__ = ("labels_end", "labels_first", "predictions_end", "predictions_first")
 
     def __init__(self) -> None:
         self.predictions_first = self.predictions_end = self.labels_first = self.labels_end = -1
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """First and end in predictions, first and end in labels."""
+        return self.predictions_first, self.predictions_end, self.labels_first, self.labels_end
+
+    @bounds.setter
+    def bounds(self, bounds: tuple[int, int, int, int]) -> None:
+        self.predictions_first, self.predictions_end, self.labels_first, self.labels_end = bounds
 
     def predictions(self, first: int, last: int) -> None:
         self.predictions_first = first if self.predictions_first < 0 else min(self.predictions_first, first)
@@ -45,43 +53,53 @@ class _OffsetSpan:
 class InputPane:
     """Statistics of the features and predictions of one window and segment in one source partition."""
 
-    __slots__ = ("dirty", "finished", "span", "stats")
+    __slots__ = ("dirty", "finished", "saved", "span", "stats")
 
-    def __init__(self, stats: InputStats) -> None:
-        self.stats: InputStats | None = stats  # None once final and published: nothing can reach it any more
-        self.span = _OffsetSpan()
+    def __init__(self, stats: InputStats | None) -> None:
+        self.stats = stats  # None once final and published: nothing can reach it any more
+        self.span = OffsetSpan()
         self.dirty = False
         self.finished = False
+        self.saved = False  # the store holds it as it is
 
 
 class OutcomePane:
     """Statistics of the labeled predictions of one window and segment in one source partition."""
 
-    __slots__ = ("dirty", "finished", "span", "stats")
+    __slots__ = ("dirty", "finished", "saved", "span", "stats")
 
     def __init__(self, stats: OutcomeStats) -> None:
         self.stats = stats
-        self.span = _OffsetSpan()
+        self.span = OffsetSpan()
         self.dirty = False
         self.finished = False
+        self.saved = False
 
 
 Pane = InputPane | OutcomePane
+
+
+def touch(pane: Pane) -> None:
+    """It has to be published, and saved."""
+    pane.dirty = True
+    pane.saved = False
+
+
 PaneKey = tuple[WindowKind, str, bool]  # kind, segment, late
 
 
 class Cohort:
     """Predictions of one model version in one window, in one source partition."""
 
-    __slots__ = ("drop_ms", "end_ms", "first_label", "first_prediction", "panes", "rows", "start_ms", "version")
+    __slots__ = ("drop_ms", "end_ms", "first_label", "first_prediction", "number", "panes", "start_ms", "version")
 
-    def __init__(self, version: VersionContext, start_ms: int, end_ms: int, drop_ms: int) -> None:
+    def __init__(self, number: int, version: VersionContext, start_ms: int) -> None:
+        self.number = number  # in order of first sight; never used twice in one state
         self.version = version
         self.start_ms = start_ms
-        self.end_ms = end_ms
-        self.drop_ms = drop_ms  # both watermarks must have come here before it is forgotten
+        self.end_ms = start_ms + version.model.window_ms
+        self.drop_ms = self.end_ms + version.model.keep_ms  # both watermarks must have come here to forget it
         self.panes: dict[PaneKey, Pane] = {}
-        self.rows: list[Pending[Cohort]] = []
         self.first_prediction: LogPoint | None = None
         self.first_label: LogPoint | None = None
 
@@ -113,14 +131,14 @@ class Cohort:
         assert pane.stats is not None, "a record in time reached a window that its own partition had closed"
         pane.stats.quality.add_refused(feature, kind)
         pane.span.predictions(offset, offset)
-        pane.dirty = True
+        touch(pane)
 
     def count_repeated(self) -> None:
         """A further record with the id of one of its rows, while the window was open."""
         pane = self.input_pane("", False)
         assert pane.stats is not None, "a repeated id reached a window that its own partition had closed"
         pane.stats.quality.repeated_ids += 1
-        pane.dirty = True
+        touch(pane)
 
     @property
     def published(self) -> bool:
@@ -157,18 +175,17 @@ class Cohort:
                     stats=msgspec.Raw(pane.stats.encode()),
                 )
             )
-            pane.dirty = False
             _finish(pane, final)
         return partials
 
     def mark_clean(self, *, input_final: bool, outcome_final: bool) -> None:
         """All of this has been published by an earlier owner of the partition."""
         for (kind, _, late), pane in self.panes.items():
-            pane.dirty = False
             _finish(pane, not late and (input_final if kind == "input" else outcome_final))
 
 
 def _finish(pane: Pane, final: bool) -> None:
+    pane.dirty = pane.saved = False
     pane.finished = final
     if final and isinstance(pane, InputPane):
         pane.stats = None

@@ -173,6 +173,13 @@ class Intake:
             raise _Refused("unknown_version", f"{UNREGISTERED!r} is no name for a version")
         return self._known_version(event.model_id, event.model_version)
 
+    def version(self, model_id: str, version: str) -> VersionContext | None:
+        """The version's context, or None for one that is not known."""
+        try:
+            return self._known_version(model_id, version)
+        except _Refused:
+            return None
+
     def predictions(self, batch: RecordBatch) -> PredictionsTaken:
         """Decode a batch of the predictions topic."""
         times_ms = np.full(len(batch), NEVER_MS, np.int64)

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import Labeled, SourceProgress, WindowPartial
 from driftloop.events.time import NEVER_MS
-from driftloop.joining.pending import LabelVerdict, Pending, PendingStore, WaitingLabel, judge_label
+from driftloop.joining.pending import LabelVerdict, Pending, WaitingLabel, judge_label
+from driftloop.joining.store import PendingStore, StateStore, StoreWrite
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.cohort import Cohort, LogPoint
 from driftloop.monitoring.intake import Intake, Limits, PredictionRows, RefusedPrediction
 from driftloop.monitoring.outputs import DeadLetter, MonitorOutputs
+from driftloop.monitoring.rows import CohortRowCodec, WaitingLabels
+from driftloop.monitoring.saved import SavedSource, SourceHead, read_source, write_cohorts
 from driftloop.monitoring.updates import OutcomeUpdates, update_input_panes
 from driftloop.profiles.segments import segment_names
 from driftloop.windows.watermark import maxima_before
@@ -43,6 +46,11 @@ class SourceMonitor:
 
     ``restart`` is the progress that an earlier owner published: the monitor then begins at its restart offsets and is
     silent until both topics have come to the offsets that were published.
+
+    ``store`` keeps pending rows that :meth:`evict` takes out of memory, and the whole state whenever :meth:`save` is
+    called. With ``go_on`` the monitor begins with what the store holds (if it does not hold anything: with nothing),
+    and is silent from there to the published offsets; raises ``UnusableState`` if it can't. Without, an empty store is
+    expected.
     """
 
     def __init__(
@@ -54,6 +62,8 @@ class SourceMonitor:
         predictions_topic: str,
         labels_topic: str,
         restart: SourceProgress | None = None,
+        store: StateStore | None = None,
+        go_on: bool = False,
     ) -> None:
         self.partition = partition
         self.outputs = MonitorOutputs()
@@ -61,15 +71,24 @@ class SourceMonitor:
         self.latest_ms: dict[str, tuple[int, int]] = {}
         self._topics = (predictions_topic, labels_topic)
         self._intake = Intake(catalog, limits)
-        self._pending: PendingStore[Cohort] = PendingStore()
+        self._store = store
+        self._pending: PendingStore[Cohort] = PendingStore(store, CohortRowCodec(lambda at: self._by_number.get(at)))
         self._cohorts: dict[tuple[str, str, int], Cohort] = {}
+        self._by_number: dict[int, Cohort] = {}
+        self._next_cohort = 0
+        self._unsaved_drops: list[int] = []
         self._swept_at_ms = NEVER_MS
         self._restart = restart
         #: Largest event time of predictions when waiting labels were last given up; None if nobody knows.
         self._settled_ms: int | None = NEVER_MS if restart is None else restart.settled_ms
         self.predictions_offset = self.labels_offset = 0
         self.predictions_max_ms = self.labels_max_ms = NEVER_MS
-        if restart is not None:
+        saved = read_source(store, self._intake, restart) if store is not None and go_on else None
+        #: It began with the state that the store held.
+        self.went_on = saved is not None
+        if saved is not None:
+            self._begin_with(saved)
+        elif restart is not None:
             self.predictions_offset = restart.restart_predictions_offset
             self.predictions_max_ms = restart.restart_predictions_max_ms
             self.labels_offset = restart.restart_labels_offset
@@ -86,6 +105,10 @@ class SourceMonitor:
     @property
     def pending_rows(self) -> int:
         return len(self._pending)
+
+    @property
+    def rows_in_memory(self) -> int:
+        return self._pending.rows_in_memory
 
     @property
     def waiting_labels(self) -> int:
@@ -120,9 +143,15 @@ class SourceMonitor:
         rows = self._intake.predictions(batch)
         before, self.predictions_max_ms = maxima_before(rows.times_ms, self.predictions_max_ms)
         updates = OutcomeUpdates()
+        self._pending.load(
+            (version.model.spec.model, event.prediction_id)
+            for version, group in rows.groups.items()
+            for event in group.events
+        )
         for version, group in rows.groups.items():
             self._take_group(batch, version, group, before[group.indexes], updates)
         updates.apply()
+        self._pending.settle()
         for refused in rows.refused:
             self._count_refused(refused, batch.offsets[refused.index], int(before[refused.index]))
         self._refuse(rows.dead_letters)
@@ -193,8 +222,7 @@ class SourceMonitor:
                 variant=event.variant,
                 weight=1.0 if weights is None else float(weights[index]),
             )
-            self._pending.add(pending)
-            cohort.rows.append(pending)
+            self._pending.add(pending, known)
             fresh.append(index)
             arrived.append(pending)
         self._note_latest(batch, group)
@@ -236,6 +264,7 @@ class SourceMonitor:
         rows = self._intake.labels(batch)
         before, self.labels_max_ms = maxima_before(rows.times_ms, self.labels_max_ms)
         updates = OutcomeUpdates()
+        self._pending.load((event.model_id, event.prediction_id) for _, _, event, _ in rows.labels)
         for index, model, event, value in rows.labels:
             label = WaitingLabel(
                 key=(event.model_id, event.prediction_id),
@@ -257,6 +286,7 @@ class SourceMonitor:
             else:
                 self._pending.wait(label)
         updates.apply()
+        self._pending.settle()
         self._refuse(rows.dead_letters)
         self.labels_offset = batch.offsets[-1] + 1
         self._end_rebuild_if_reached()
@@ -291,6 +321,7 @@ class SourceMonitor:
         if not counts and not stands:
             self.outputs.duplicates[model.spec.model] += 1
             return
+        self._pending.changed(pending)
         late = verdict is LabelVerdict.LATE or pending.late
         delay_ms = max(0, label.event_time_ms - pending.event_time_ms)
         if counts:
@@ -336,9 +367,10 @@ class SourceMonitor:
         key = (model.spec.model, version.version, start_ms)
         cohort = self._cohorts.get(key)
         if cohort is None:
-            end_ms = start_ms + model.window_ms
-            cohort = Cohort(version, start_ms, end_ms, end_ms + model.keep_ms)
-            self._cohorts[key] = cohort
+            cohort = self._cohorts[key] = self._by_number[self._next_cohort] = Cohort(
+                self._next_cohort, version, start_ms
+            )
+            self._next_cohort += 1
         return cohort
 
     def _finality(self, cohort: Cohort) -> tuple[bool, bool]:
@@ -387,6 +419,53 @@ class SourceMonitor:
             settled_ms=self._settled_ms,
         )
 
+    # -- memory and store ----------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Bring the store to the present state, in one atomic step. Raises ``StoreError``, after which the state here
+        is what it was. Unless it is still being rebuilt, the progress must have been published before."""
+        head = SourceHead(
+            predictions_offset=self.predictions_offset,
+            predictions_max_ms=self.predictions_max_ms,
+            labels_offset=self.labels_offset,
+            labels_max_ms=self.labels_max_ms,
+            needs_predictions_offset=max(self.predictions_offset, self.rebuild_stops()[0]),
+            needs_labels_offset=max(self.labels_offset, self.rebuild_stops()[1]),
+            swept_at_ms=self._swept_at_ms,
+            next_cohort=self._next_cohort,
+            latest_ms=self.latest_ms,
+            waiting_labels=sum(map(len, self._pending.waiting())),
+        )
+        write = StoreWrite()
+        cohorts = [(cohort, self._pending.count(cohort)) for cohort in self._cohorts.values()]
+        written = write_cohorts(write, head, cohorts, self._unsaved_drops)
+        self._pending.save(write, WaitingLabels())
+        self._unsaved_drops = []
+        for pane in written:
+            pane.saved = True
+
+    def evict(self, rows: int) -> int:
+        """Take so many rows, the oldest first, out of memory; only those are that were saved. Returns how many were."""
+        return self._pending.evict(rows)
+
+    def _begin_with(self, saved: SavedSource) -> None:
+        head = saved.head
+        self.predictions_offset, self.predictions_max_ms = head.predictions_offset, head.predictions_max_ms
+        self.labels_offset, self.labels_max_ms = head.labels_offset, head.labels_max_ms
+        self._swept_at_ms, self._next_cohort = head.swept_at_ms, head.next_cohort
+        self.latest_ms = head.latest_ms
+        for cohort, _ in saved.cohorts:
+            self._cohorts[cohort.version.model.spec.model, cohort.version.version, cohort.start_ms] = cohort
+            self._by_number[cohort.number] = cohort
+        self._pending.restore(saved.cohorts, saved.labels)
+        restart = self._restart
+        if (
+            restart is not None
+            and self.predictions_offset == restart.predictions_offset
+            and self.labels_offset == restart.labels_offset
+        ):
+            self._restart = None  # just where it was left: nothing is to be rebuilt, nothing to be forgotten
+
     # -- rebuilding and forgetting -------------------------------------------------------------------------------
 
     def _check_rebuild(self, batch: RecordBatch, stop: int) -> None:
@@ -434,11 +513,10 @@ class SourceMonitor:
             lateness_ms = cohort.version.model.lateness_ms
             passed_ms = min(self.predictions_max_ms, self.labels_max_ms) - lateness_ms
             if passed_ms >= cohort.drop_ms and (self.rebuilding or cohort.published):
-                for pending in cohort.rows:
-                    self._pending.remove(pending)
-                # Rows and cohort refer to each other, and the collector of cycles does not look into the rows.
-                cohort.rows.clear()
-                del self._cohorts[key]
+                self._pending.drop(cohort)
+                del self._cohorts[key], self._by_number[cohort.number]
+                if self._store is not None:
+                    self._unsaved_drops.append(cohort.number)
         letters = []
         for labels in list(self._pending.waiting()):
             model = self._intake.model(labels[0].key[0])
@@ -448,7 +526,7 @@ class SourceMonitor:
             due_ms = max(_due_ms(label, model) for label in labels)
             if self.predictions_max_ms < due_ms:
                 continue
-            self._pending.forget_waiting(labels[0].key)
+            self._pending.claim(labels[0].key)
             letters += [(due_ms, self._dead_label(label, "no_prediction", _no_prediction(label))) for label in labels]
         self._settled_ms = self.predictions_max_ms
         return letters

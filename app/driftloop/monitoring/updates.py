@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driftloop.joining.pending import Pending
-from driftloop.monitoring.cohort import Cohort, OutcomePane
+from driftloop.monitoring.cohort import Cohort, OutcomePane, touch
 from driftloop.monitoring.intake import PredictionRows
 from driftloop.performance.score_bands import band_scores
 from driftloop.profiles.columns import Columns, LabelValue, PredictionValue
@@ -46,7 +46,7 @@ def update_input_panes(group: PredictionRows, positions: list[int], pending: lis
         if not segment:
             _update_quality(pane.stats.quality, group, members, columns)
         pane.span.predictions(group.offsets[members[0]], group.offsets[members[-1]])
-        pane.dirty = True
+        touch(pane)
 
 
 def _update_quality(quality: QualityStats, group: PredictionRows, members: list[int], columns: Columns) -> None:
@@ -131,7 +131,7 @@ class OutcomeUpdates:
 
     def apply(self) -> None:
         for pane, update in self._updates.items():
-            pane.dirty = True
+            touch(pane)
             if update.predicted_ms:
                 scores = None
                 if pane.stats.bands is not None:

@@ -60,6 +60,9 @@ class Families:
             "prediction_record_timestamp_seconds", "Record time of the model's last prediction.", "model"
         )
         self.pending = gauge("pending_predictions", "Predictions that wait for their label.", "partition")
+        self.pending_in_memory = gauge(
+            "pending_predictions_in_memory", "Those of them that are in memory; the rest is on disk.", "partition"
+        )
 
         self.windows = counter("windows_total", "Windows reported.", "model", "kind", "status", "decision")
         self.closed = gauge(

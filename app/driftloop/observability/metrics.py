@@ -125,14 +125,16 @@ class Metrics:
         self._families.prediction_event_time.set((model_id,), event_time_ms / 1_000)
         self._families.prediction_record_time.set((model_id,), record_time_ms / 1_000)
 
-    def pending(self, partition: int, count: int) -> None:
+    def pending(self, partition: int, count: int, in_memory: int) -> None:
         self._families.pending.set((str(partition),), count)
+        self._families.pending_in_memory.set((str(partition),), in_memory)
 
     def forget_partition(self, topic: str, partition: int) -> None:
         """The partition is read by another process now."""
         for gauge in (self._families.lag, self._families.event_time):
             gauge.forget((topic, str(partition)))
         self._families.pending.forget((str(partition),))
+        self._families.pending_in_memory.forget((str(partition),))
 
     # Events.
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from driftloop.checkpoints.folders import PartitionStore
 from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import SourceProgress
+from driftloop.joining.store import StoreError
 from driftloop.kafka.config import ClientConfig, client_config
 from driftloop.kafka.log_reader import read_batches
 from driftloop.kafka.producer import Producer
@@ -26,10 +28,12 @@ from driftloop.monitoring.outputs import MonitorOutputs
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
 from driftloop.settings import Settings
+from driftloop.spec import ModelSpec
 from driftloop.streaming.alignment import Position
 from driftloop.streaming.dead_letters import produce_dead_letters
+from driftloop.streaming.local_state import LocalState
 from driftloop.streaming.placement import model_partition
-from driftloop.streaming.recovery import latest_progress, rebuild
+from driftloop.streaming.recovery import Recovered, latest_progress, recover
 
 __all__ = ["MonitorService"]
 
@@ -42,16 +46,23 @@ class _Source:
     """One assigned source partition."""
 
     monitor: SourceMonitor
+    store: PartitionStore | None = None
     published: SourceProgress | None = None
     predictions_seen_s: float = field(default_factory=time.monotonic)
     labels_seen_s: float = field(default_factory=time.monotonic)
 
 
 class MonitorService:
-    """Source partitions of one worker. Not thread-safe: one asyncio loop."""
+    """Source partitions of one worker. Not thread-safe: one asyncio loop. ``specs``: all that the catalog has."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, producer: Producer, metrics: Metrics, worker_id: str
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        producer: Producer,
+        metrics: Metrics,
+        worker_id: str,
+        specs: Iterable[ModelSpec],
     ) -> None:
         self._settings = settings
         self._topics = settings.topics
@@ -61,6 +72,7 @@ class MonitorService:
         self._metrics = metrics
         self._worker_id = worker_id
         self._limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+        self._local = LocalState(settings, self._config, self._limits, list(specs))
         self._sources: dict[int, _Source] = {}
         self._lock = asyncio.Lock()
         self._last_publish_s = 0.0
@@ -105,23 +117,51 @@ class MonitorService:
                 return
             started_s = time.monotonic()
             progress = await asyncio.to_thread(latest_progress, self._config, self._topics.monitor_progress)
+            await self._make_room()
+            found: list[Recovered] = []
             for partition in new:
-                self._sources[partition] = await asyncio.to_thread(self._recover, partition, progress.get(partition))
+                store = await asyncio.to_thread(self._local.open, partition)
+                found.append(await self._recover(partition, progress.get(partition), store))
             self._show_latest()
-            log.info("partitions ready", partitions=new, seconds=round(time.monotonic() - started_s, 2))
+            log.info(
+                "partitions ready",
+                partitions=new,
+                from_checkpoint=[at for at, one in zip(new, found, strict=True) if one.from_checkpoint],
+                records_read=sum(one.records for one in found),
+                seconds=round(time.monotonic() - started_s, 2),
+            )
 
-    def _recover(self, partition: int, progress: SourceProgress | None) -> _Source:
-        monitor = SourceMonitor(
-            partition,
-            self._catalog,
-            self._limits,
-            predictions_topic=self._topics.predictions,
-            labels_topic=self._topics.labels,
-            restart=progress,
-        )
-        for problem in rebuild(monitor, self._config, self._topics.predictions, self._topics.labels):
-            log.error("recovery is incomplete", problem=problem)
-        return _Source(monitor, progress)
+    async def _recover(
+        self, partition: int, progress: SourceProgress | None, store: PartitionStore | None
+    ) -> Recovered:
+        def make(store: PartitionStore | None, *, go_on: bool) -> SourceMonitor:
+            return SourceMonitor(
+                partition,
+                self._catalog,
+                self._limits,
+                predictions_topic=self._topics.predictions,
+                labels_topic=self._topics.labels,
+                restart=progress,
+                store=store,
+                go_on=go_on,
+            )
+
+        def taken(monitor: SourceMonitor, store: PartitionStore | None) -> None:
+            self._local.make_room_in(_Source(monitor, store, progress), self._sources.values())
+
+        predictions, labels = self._topics.predictions, self._topics.labels
+        found = await asyncio.to_thread(recover, make, store, progress, self._config, predictions, labels, taken)
+        self._sources[partition] = _Source(found.monitor, found.store, progress)
+        return found
+
+    async def _rebuild_lost(self, partition: int, error: StoreError, *, use_disk: bool = True) -> None:
+        """What is on disk can't be read any more: rebuild the state from the logs, at the progress published last."""
+        log.error("local state was lost, rebuilding it from the logs", partition=partition, reason=str(error))
+        source = self._sources.pop(partition)
+        await asyncio.to_thread(self._local.close, partition, source.store)
+        store = await asyncio.to_thread(self._local.open_empty, partition) if use_disk else None
+        found = await self._recover(partition, source.published, store)
+        log.info("partitions ready", partitions=[partition], from_checkpoint=[], records_read=found.records)
 
     async def revoke(self, partitions: Iterable[int]) -> None:
         """Publish what the partitions have, and forget them: another worker goes on from there."""
@@ -130,7 +170,9 @@ class MonitorService:
             if gone:
                 await self._publish(gone)
             for partition in gone:
-                del self._sources[partition]
+                source = self._sources.pop(partition)
+                await asyncio.to_thread(self._local.save_last, source)
+                await asyncio.to_thread(self._local.close, partition, source.store)
                 for topic in (self._topics.predictions, self._topics.labels):
                     self._metrics.forget_partition(topic, partition)
 
@@ -141,13 +183,22 @@ class MonitorService:
         if batch.partition not in self._sources:
             await self.assign([batch.partition])
         async with self._lock:
-            source = self._sources[batch.partition]
-            await self._fill_gap(source.monitor, batch)
-            started_s = time.perf_counter()
-            self._take(source, batch)
-            self._metrics.batch(batch.topic, len(batch), time.perf_counter() - started_s)
+            for use_disk in (True, False, None):
+                try:
+                    await self._take_all(batch)
+                    break
+                except StoreError as error:
+                    assert use_disk is not None, "without a store none can fail"
+                    await self._rebuild_lost(batch.partition, error, use_disk=use_disk)
             if time.monotonic() - self._last_publish_s >= self._settings.publish_interval_ms / 1000:
                 await self._publish(self._sources)
+
+    async def _take_all(self, batch: RecordBatch) -> None:
+        await self._fill_gap(batch)
+        started_s = time.perf_counter()
+        self._take(self._sources[batch.partition], batch)
+        self._metrics.batch(batch.topic, len(batch), time.perf_counter() - started_s)
+        await self._make_room()
 
     def _take(self, source: _Source, batch: RecordBatch) -> None:
         if batch.topic == self._topics.predictions:
@@ -158,9 +209,10 @@ class MonitorService:
             source.labels_seen_s = time.monotonic()
         self._emit(source.monitor.drain(), batch.topic)
 
-    async def _fill_gap(self, monitor: SourceMonitor, batch: RecordBatch) -> None:
+    async def _fill_gap(self, batch: RecordBatch) -> None:
         """Faust delivers from its committed offset, which may be ahead of what the state was rebuilt from."""
         is_predictions = batch.topic == self._topics.predictions
+        monitor = self._sources[batch.partition].monitor
         have = monitor.predictions_offset if is_predictions else monitor.labels_offset
         if batch.offsets[0] <= have:
             return
@@ -168,6 +220,19 @@ class MonitorService:
             lambda: list(read_batches(self._config, batch.topic, batch.partition, have, batch.offsets[0]))
         ):
             self._take(self._sources[batch.partition], missing)
+            await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Rows beyond what memory may hold go to disk."""
+        if self._local.full(self._sources.values()):
+            await self._publish(self._sources)
+            await asyncio.to_thread(self._local.make_room, self._sources)
+            await self._mend()
+
+    async def _mend(self) -> None:
+        for partition, error in list(self._local.lost.items()):
+            del self._local.lost[partition]
+            await self._rebuild_lost(partition, error)
 
     def _emit(self, outputs: MonitorOutputs, topic: str) -> None:
         for key, value in outputs.labeled:
@@ -192,6 +257,9 @@ class MonitorService:
         """Publish what has changed; for a timer, so that quiet partitions speak too."""
         async with self._lock:
             await self._publish(self._sources)
+            if self._local.due():
+                await asyncio.to_thread(self._local.save_all, self._sources)
+                await self._mend()
 
     async def _publish(self, partitions: Iterable[int]) -> None:
         self._last_publish_s = time.monotonic()
@@ -257,4 +325,5 @@ class MonitorService:
         partition = progress.source_partition
         self._metrics.progress(self._topics.predictions, partition, event_time_ms=progress.predictions_max_ms)
         self._metrics.progress(self._topics.labels, partition, event_time_ms=progress.labels_max_ms)
-        self._metrics.pending(partition, self._sources[partition].monitor.pending_rows)
+        monitor = self._sources[partition].monitor
+        self._metrics.pending(partition, monitor.pending_rows, monitor.rows_in_memory)

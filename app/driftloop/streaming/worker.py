@@ -124,7 +124,7 @@ class _Worker:
         apps = []
         if self._role in ("all", "monitor"):
             self._monitor = MonitorService(
-                settings, runtime.catalog, runtime.producer, runtime.metrics, runtime.worker_id
+                settings, runtime.catalog, runtime.producer, runtime.metrics, runtime.worker_id, runtime.specs.values()
             )
             interval_s = max(0.05, settings.publish_interval_ms / 1000)
             self._monitor_app = build_app(
