@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from driftloop.checkpoints.folders import PartitionStore
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import SourceProgress
 from driftloop.joining.store import StoreError
 from driftloop.kafka.config import ClientConfig
@@ -36,7 +37,12 @@ def latest_progress(config: ClientConfig, progress_topic: str) -> dict[int, Sour
         for record in records:
             if record.value is None:
                 continue
-            progress = _decode(record.value)
+            try:
+                progress = _decode(record.value)
+            except UNDECODABLE as error:
+                # No monitor writes such a record, and what they write later says all of it again.
+                log.error("unreadable progress is skipped", offset=record.offset, reason=str(error))
+                continue
             known = latest.get(progress.source_partition)
             if known is None or _position(progress) >= _position(known):
                 latest[progress.source_partition] = progress

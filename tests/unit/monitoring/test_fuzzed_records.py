@@ -22,6 +22,7 @@ from driftloop.monitoring.catalog import new_outcomes
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES, MonitorOutputs
 from driftloop.monitoring.source import SourceMonitor
+from driftloop.monitoring.unregistered import UNREGISTERED, unregistered_profile
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.inputs import InputStats
@@ -133,7 +134,8 @@ def check_outputs(outputs: MonitorOutputs, received: list[bytes | None], topic: 
 def decodes(monitor: SourceMonitor) -> None:
     for partial in monitor.take_partials():
         task = TASKS[partial.model_id]
-        profile = task.profile.for_segment(partial.segment)
+        known = partial.model_version != UNREGISTERED
+        profile = (task.profile if known else unregistered_profile(task.name)).for_segment(partial.segment)
         if partial.kind == "input":
             InputStats.decode(bytes(partial.stats), profile)
         else:
