@@ -363,3 +363,31 @@ def test_expiry_frees_memory_and_disk() -> None:
     # The last two windows are there still.
     assert (source.pending_rows, source.rows_in_memory, len(store.rows), len(store.entries)) == (2, 2, 2, 2)
     assert {name[5:13] for name, _ in store.parts(b"pane/")} == {bytes(7) + bytes([number]) for number in (1, 2)}
+
+
+def test_an_id_used_again_long_after_survives_the_first_one_s_expiry() -> None:
+    """The first one has expired by its partition's order, but its cohort is still there when the second one comes."""
+    store = MemoryStore()
+    source = monitor(store)
+    predictions = [
+        prediction("a", 1),
+        prediction("b", 2),
+        prediction("c", 60),
+        prediction("a", 60.5),
+        prediction("d", 70),
+    ]
+    labels = [label("nobody", 60), label("nobody", 64), label("a", 65)]
+    for start, stop in ((0, 2), (2, 4)):
+        take(source, (predictions, labels), 0, start, stop)
+        published(source)
+        source.save()
+        source.evict(2)
+    assert (source.pending_rows, source.rows_in_memory, len(store.rows), len(store.entries)) == (3, 0, 3, 3)
+    for side, at in ((1, 0), (0, 4), (1, 1)):
+        take(source, (predictions, labels), side, at, at + 1)
+        published(source)
+    source.save()
+    # The first window is forgotten, with "b" alone: the second "a" is not its row.
+    assert (source.pending_rows, len(store.rows), len(store.entries)) == (3, 3, 3)
+    take(source, (predictions, labels), 1, 2, 3)
+    assert [key for key, _ in source.drain().labeled] == [b"a"]
