@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=6066, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=0, le=65535, description="/metrics, /livez, /readyz; 0 switches it off")
+    web_token: SecretStr | None = Field(default=None, description="lets who sends it promote, approve, reject")
+    web_token_file: Path | None = Field(default=None, description="file that holds the token instead")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -85,6 +87,7 @@ class Settings(BaseSettings):
         "ssl_key_file",
         "ssl_key_password_file",
         "database_url_file",
+        "web_token_file",
         mode="before",
     )
     @classmethod

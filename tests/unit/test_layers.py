@@ -39,9 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"events"},
     "observability": {"events"},
     "training": {
-        "events", "spec", "profiles", "drift", "multivariate", "performance", "registry", "kafka", "observability",
-        "settings",
+        "events", "spec", "profiles", "drift", "multivariate", "performance", "policy", "registry", "kafka",
+        "observability", "settings", "web",
     },
+    "web": {"events", "registry", "observability"},
     "streaming": CORE | {"registry", "kafka", "observability", "settings"},
     "replay": CORE | {"kafka", "registry", "settings", "streaming"},
 }  # fmt: skip

@@ -15,7 +15,16 @@ from driftloop.events.messages import Alert
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
 
-__all__ = ["NARROW", "counted", "open_console", "print_alerts", "print_commands", "print_facts", "print_reports"]
+__all__ = [
+    "NARROW",
+    "counted",
+    "open_console",
+    "print_alerts",
+    "print_commands",
+    "print_facts",
+    "print_reports",
+    "printable",
+]
 
 _COLOURS = {"drift": "red", "ok": "green", "insufficient": "yellow"}
 _PIPED_WIDTH = 160
@@ -28,6 +37,15 @@ def open_console() -> Console:
     """The terminal; a file or a pipe gets lines wide enough for a table."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+
+
+def printable(text: str) -> str:
+    """What came from outside, such as a library's output, must not move the cursor of whoever reads it.
+
+    >>> printable("\x1b[2J3 rows")
+    '\ufffd[2J3 rows'
+    """
+    return "".join(letter if letter.isprintable() or letter == "\t" else "\ufffd" for letter in text)
 
 
 def counted(number: int, noun: str) -> str:

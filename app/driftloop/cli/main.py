@@ -46,6 +46,8 @@ _COMMANDS = {
     "publish": "publish:publish",
     "reports": "reports:reports",
     "explain": "explain:explain",
+    "decisions": "decisions:decisions",
+    "retrain": "retrain:retrain",
     "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",
@@ -54,6 +56,8 @@ _COMMANDS = {
 _GROUPS = {
     "topics": "topics:app",
     "models": "models:app",
+    "runs": "runs:app",
+    "datasets": "datasets:app",
     "alerts": "alerts:app",
     "registry": "registry:app",
     "db": "db:app",

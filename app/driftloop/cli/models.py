@@ -14,19 +14,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from driftloop.cli._database import call
+from driftloop.cli._gates import print_gates
+from driftloop.cli._how_trained import how_trained
+from driftloop.cli._publishing import publish_outbox
 from driftloop.events.time import format_time
 from driftloop.registry import (
     ArtifactStore,
     NewVersion,
     Registry,
     RegistryError,
-    Relay,
     VersionRow,
     create_schema,
-    kafka_sender,
     open_engine,
 )
-from driftloop.registry.rows import UNDECIDED
+from driftloop.registry.by_hand import reject_undecided, said, signed
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -63,7 +64,13 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(model: str, as_json: AsJson = False) -> None:
+def show(
+    model: str,
+    version: Annotated[
+        str | None, typer.Option("--gates", help="The version whose gates are told in full. Default: the newest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """One model: its versions with metrics and gates, and the history of its aliases."""
 
     def read() -> dict[str, Any]:
@@ -71,6 +78,8 @@ def show(model: str, as_json: AsJson = False) -> None:
         found = next((row for row in registry.models() if row.model_id == model), None)
         if found is None:
             raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+        if version is not None and registry.version(model, version) is None:
+            raise RegistryError(f"the model {model!r} has no version {version!r}")
         return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
 
     content = call(read)
@@ -88,16 +97,26 @@ def show(model: str, as_json: AsJson = False) -> None:
         console.print()
         console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
     console.print()
-    for row in content["versions"]:
-        for gate in row.gates:
-            verdict = "passed" if gate.passed else "failed"
-            console.print(f"{row.version} {gate.gate} {verdict}: {gate.sentence}", markup=False, highlight=False)
-    if any(row.gates for row in content["versions"]):
+    said = [f"{row.version} {line}" for row in content["versions"] for line in how_trained(row.lineage)]
+    said += [f"{row.version} {sentence}" for row in content["versions"] for sentence in _validation_sentences(row)]
+    for line in said:
+        console.print(line, markup=False, highlight=False)
+    if said:
         console.print()
+    print_gates(console, content["versions"], version)
     for change in content["history"]:
         moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
         text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
         console.print(f"{text}{': ' if change.reason else ''}{change.reason}", markup=False, highlight=False)
+
+
+def _validation_sentences(row: VersionRow) -> list[str]:
+    """What the checks of the training data found; `driftloop datasets show` has all of it."""
+    validation = row.lineage.get("validation")
+    if not validation:
+        return []
+    head = f"validation {validation['verdict']}: {validation['checks']} checks of the training data"
+    return [head, *(f"validation {found}" for found in validation["found"])]
 
 
 def _version_cells(row: VersionRow) -> list[str]:
@@ -145,7 +164,7 @@ def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = Fal
     """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        registry.approve(model, version, _said(reason), _now_ms(), _person(by))
+        registry.approve(model, version, said(reason), _now_ms(), signed(by, _actor()))
         return version
 
     _change(act, model, as_json)
@@ -156,11 +175,7 @@ def reject(model: str, version: str, by: By, reason: Why, as_json: AsJson = Fals
     """Say that a version which is not decided yet does not become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        actor = _person(by)
-        before = registry.version(model, version)
-        if before is not None and before.status not in UNDECIDED and "champion" not in before.aliases:
-            raise RegistryError(f"the version {version!r} of {model!r} is {before.status} already; nothing was changed")
-        registry.reject(model, version, _said(reason), _now_ms(), actor)
+        reject_undecided(registry, model, version, reason, _now_ms(), signed(by, _actor()))
         return version
 
     _change(act, model, as_json)
@@ -242,7 +257,7 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         return name, registry.champion(model), registry
 
     name, champion, registry = call(change)
-    unpublished = _publish(registry, Settings())
+    unpublished = publish_outbox(registry.engine, Settings(), _BROKER_TIMEOUT_S)
     champion_name = None if champion is None else champion.version
     if as_json:
         _print_json({"model": model, "version": name, "champion": champion_name, "published": unpublished is None})
@@ -250,22 +265,6 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         typer.echo(f"{model}: version {name}; the champion is {champion_name or 'none yet'}")
     if unpublished is not None:
         typer.echo(f"subscribers are told when a worker or trainer publishes it: {unpublished}", err=True)
-
-
-def _publish(registry: Registry, settings: Settings) -> str | None:
-    """Publish the outbox if a broker answers; else why not."""
-    from driftloop.kafka.admin import BrokerError, wait_for_broker
-    from driftloop.kafka.config import client_config
-    from driftloop.kafka.producer import DeliveryError, Producer
-
-    try:
-        config = client_config(settings)
-        wait_for_broker(config, _BROKER_TIMEOUT_S)
-        relay = Relay(registry.engine, kafka_sender(Producer(config), settings.topics, timeout_s=15.0))
-        relay.publish_pending()
-        return None if relay.pending() == 0 else "another process is publishing"
-    except (BrokerError, DeliveryError, ValueError) as error:
-        return str(error)
 
 
 def _registry(settings: Settings) -> Registry:
@@ -280,20 +279,6 @@ def _print_json(value: Any) -> None:
 
 def _now_ms() -> int:
     return round(time.time() * 1000)
-
-
-def _said(reason: str) -> str:
-    if not reason.strip():
-        raise RegistryError("--reason needs a reason that others can follow")
-    return reason.strip()
-
-
-def _person(by: str) -> str:
-    """The name that was given, with the account it was given under: nobody has checked the name."""
-    name, account = by.strip(), _actor()
-    if not name:
-        raise RegistryError("--by needs the name of who decides")
-    return name if name == account else f"{name} (account {account})"
 
 
 def _actor() -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from driftloop.client.connection import connection
 from driftloop.events.decisions import ModelEvent
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Alert
 from driftloop.events.topics import DEFAULT_PREFIX, Topics
 from driftloop.kafka.config import ClientConfig
@@ -74,7 +75,7 @@ class _Subscriber(Generic[EventT]):
                 continue
             try:
                 event = self._decoder.decode(record.value)
-            except msgspec.MsgspecError as error:
+            except UNDECODABLE as error:
                 place = f"{self._topic}[{record.partition}] offset {record.offset}"
                 log.warning("%s cannot be read as an event and is left out: %s", place, error)
                 continue

@@ -17,7 +17,7 @@ from driftloop.events.time import duration_text, format_time
 __all__ = ["Pace", "ReportHead"]
 
 #: A model event of these kinds says that its command is done with.
-_DONE = frozenset({"promoted", "rejected", "failed"})
+_DONE = frozenset({"promoted", "rejected", "failed", "held"})
 
 
 class ReportHead(Struct, frozen=True):

@@ -24,6 +24,7 @@ _STYLES = {
     "promoted": "green",
     "rejected": "magenta",
     "failed": "red",
+    "held": "yellow",
     "rolled_back": "red",
     "swap": "bold green",
 }

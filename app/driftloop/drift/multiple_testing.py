@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-__all__ = ["CORRECTIONS", "benjamini_hochberg", "bonferroni"]
+__all__ = ["CORRECTIONS", "benjamini_hochberg", "bonferroni", "holm"]
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
@@ -33,6 +33,23 @@ def bonferroni(p_values: Sequence[float]) -> list[float]:
     [0.02, 0.8]
     """
     return [min(p_value * len(p_values), 1.0) for p_value in p_values]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values that bound the chance of any false alarm, none larger than Bonferroni's.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2), 1979.
+
+    >>> [round(p_value, 4) for p_value in holm([0.01, 0.4, 0.02])]
+    [0.03, 0.4, 0.04]
+    """
+    count = len(p_values)
+    adjusted = [1.0] * count
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        largest = max(largest, min(p_values[index] * (count - rank), 1.0))
+        adjusted[index] = largest
+    return adjusted
 
 
 #: By the name that a spec gives.

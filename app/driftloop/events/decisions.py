@@ -12,18 +12,25 @@ from msgspec import Struct, field
 from driftloop.events.messages import SCHEMA_VERSION
 
 __all__ = [
+    "GateDetail",
     "GateResult",
+    "GateVerdict",
     "ModelEvent",
     "ModelEventKind",
     "PolicyDecision",
     "RetrainCommand",
 ]
 
-ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back"]
+ModelEventKind = Literal["registered", "awaiting_approval", "promoted", "rejected", "failed", "held", "rolled_back"]
+#: ``insufficient``: too few rows (or a metric that is undefined on them) to say either.
+GateVerdict = Literal["passed", "failed", "insufficient"]
 
 
 class PolicyDecision(Struct, frozen=True, kw_only=True):
-    """What the policy made of a window: a command, or why not. ``outcome`` is ``retrain``, ``hold`` or ``quiet``."""
+    """What the policy made of a window: a command, or why not. ``outcome`` is ``retrain``, ``hold`` or ``quiet``.
+
+    What a person asked for has the trigger ``manual``, is no decision of the policy, and names its ``actor``.
+    """
 
     model_id: str
     window_end_ms: int
@@ -31,10 +38,16 @@ class PolicyDecision(Struct, frozen=True, kw_only=True):
     outcome: Literal["retrain", "hold", "quiet"]
     reason: str
     command_id: str | None = None
+    actor: str = ""
+    schema_version: int = SCHEMA_VERSION
 
 
 class RetrainCommand(Struct, frozen=True, kw_only=True):
-    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window."""
+    """Train a challenger on the labeled predictions of [from_ms, to_ms). The id hashes model, trigger and window.
+
+    With the trigger ``manual`` a person, ``actor``, asked for it, and the id is another one each time.
+    ``changed_at_ms``: the newest change for the worse that a concept detector has dated, None if there is none.
+    """
 
     command_id: str
     model_id: str
@@ -45,11 +58,36 @@ class RetrainCommand(Struct, frozen=True, kw_only=True):
     from_ms: int
     to_ms: int
     spec_digest: str = ""
+    actor: str = ""
+    changed_at_ms: int | None = None
     schema_version: int = SCHEMA_VERSION
 
 
+class GateDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One slice, group gap, perturbation or check of a gate. ``info``: told, but it decides nothing.
+
+    ``value`` is judged against ``bound``; ``challenger`` and ``champion`` are the numbers it was made from, where it
+    compares two models. ``rows`` are those behind it.
+    """
+
+    name: str
+    verdict: GateVerdict | Literal["info"]
+    value: float | None = None
+    bound: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rows: int | None = None
+    challenger: float | None = None
+    champion: float | None = None
+    note: str = ""
+
+
 class GateResult(Struct, frozen=True, kw_only=True):
-    """One gate's value against its bound, with the interval where there is one, and a sentence."""
+    """One gate's value against its bound, with the interval where there is one, and a sentence.
+
+    ``verdict`` is null where an older trainer wrote it; ``insufficient`` may pass or not, as the model's spec says.
+    ``details``: what the gate looked at one by one; its own numbers are those of the worst.
+    """
 
     gate: str
     passed: bool
@@ -58,6 +96,8 @@ class GateResult(Struct, frozen=True, kw_only=True):
     sentence: str
     low: float | None = None
     high: float | None = None
+    verdict: GateVerdict | None = None
+    details: list[GateDetail] = field(default_factory=list)
 
 
 class ModelEvent(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from driftloop.events.decisions import ModelEvent, RetrainCommand
+from driftloop.events.decisions import ModelEvent, PolicyDecision, RetrainCommand
 from driftloop.events.messages import Alert, Label, Labeled, PartialMessage, Prediction, SourceProgress
 from driftloop.events.reports import WindowReport
 from driftloop.events.topics import Topics
@@ -21,6 +21,7 @@ _EVENTS: dict[str, Any] = {
     "monitor-progress": SourceProgress,
     "window-reports": WindowReport,
     "alerts": Alert,
+    "policy-decisions": PolicyDecision,
     "retrain-commands": RetrainCommand,
     "model-events": ModelEvent,
 }

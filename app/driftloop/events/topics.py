@@ -74,6 +74,10 @@ class Topics:
         return self._name("alerts")
 
     @property
+    def policy_decisions(self) -> str:
+        return self._name("policy-decisions")
+
+    @property
     def retrain_commands(self) -> str:
         return self._name("retrain-commands")
 
@@ -102,6 +106,7 @@ class Topics:
             ),
             TopicPlan(self.window_reports, model, "delete", long, "merged, judged windows", by_model),
             TopicPlan(self.alerts, model, "delete", long, "alerts opened, firing, resolved", by_model),
+            TopicPlan(self.policy_decisions, model, "delete", long, "what the policy decided, and why not", by_model),
             TopicPlan(self.retrain_commands, model, "delete", long, "why to retrain, on which data", by_model),
             TopicPlan(
                 self.model_events,

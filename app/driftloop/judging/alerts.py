@@ -22,7 +22,7 @@ __all__ = ["AlertBook", "AlertEntry", "retire_versions", "step", "window_kind_of
 #: estimate ahead of the outcome windows, each with an order of its own.
 _KINDS: dict[WindowKind, tuple[str, ...]] = {
     "input": ("drift", "data_quality", "estimated"),
-    "outcome": ("performance", "concept_drift"),
+    "outcome": ("performance", "concept_drift", "labels"),
 }
 
 
@@ -212,6 +212,8 @@ def window_kind_of(alert: Alert) -> WindowKind:
 
 
 def _lane(of: Signal | AlertEntry | Alert) -> str:
+    if of.kind == "data_quality" and of.subject.startswith("@labels/"):
+        return "labels"
     return "estimated" if of.kind == "performance" and "~estimated" in of.subject else of.kind
 
 

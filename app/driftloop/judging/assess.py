@@ -25,6 +25,8 @@ from driftloop.judging.sliding import sliding_parts, sliding_spec
 from driftloop.judging.state import ModelState, TrailingWindow
 from driftloop.performance.estimated.record import compare_estimates, hold_estimates
 from driftloop.performance.outcomes import OutcomeStats, without_arrivals
+from driftloop.policy.drifting import drifts_critically
+from driftloop.policy.guards import LABEL_SHIFT
 from driftloop.policy.retrain import decide
 from driftloop.profiles.inputs import InputStats
 from driftloop.quality.duplicates import copies_share
@@ -85,6 +87,7 @@ def judge_window(
                 trailing=_of_same_settings(kept, part.stats),
                 groups=segments_of(part.version, parts),
                 comparisons=comparisons,
+                coverage=state.coverage,
             )
         report, stats = report_of(key, part, spec, spec_digest, beside)
         if key.kind == "input" and not part.segment:
@@ -102,6 +105,7 @@ def judge_window(
     else:
         state.last_outcome_end_ms = key.end_ms
         whole = [part.stats for part in parts if isinstance(part.stats, OutcomeStats) and not part.segment]
+        _remember_coverage(state, parts, serving)
         state.delays = state.delays.after([stats.arrivals for stats in whole if stats.arrivals is not None])
         _keep_trailing(state, judged.reports, key, spec)
         if serving is not None:
@@ -176,6 +180,15 @@ def _remember_quality(
         state.quality = remember(
             history, serves.stats, serves.version, rows=rows, end_ms=key.end_ms, copies=copies, usual=usual
         )
+
+
+def _remember_coverage(state: ModelState, parts: list[MergedPart], serving: WindowReport | None) -> None:
+    """Of the version that serves alone: others may be served to chosen rows."""
+    for part in parts:
+        if serving is not None and part.version == serving.model_version and not part.segment:
+            assert isinstance(part.stats, OutcomeStats), "an outcome window has outcomes"
+            said = next((check for check in serving.quality if check.check == LABEL_SHIFT), None)
+            state.coverage = state.coverage.after(part.stats.bands, said)
 
 
 def segments_of(version: str, parts: Iterable[MergedPart]) -> dict[str, OutcomeStats]:
@@ -261,12 +274,28 @@ def _consult_policy(
 
 
 def _without_features(report: WindowReport) -> WindowReport:
-    """What the policy needs of it: of the features only those that drift because their values are missing."""
-    missing = [feature for feature in report.features if _is_missing(feature)]
+    """What the policy needs of it: of the features only those that drift because their values are missing, or
+    critically, with the weights of the latter."""
+    kept = [feature for feature in report.features if _is_missing(feature) or drifts_critically(feature)]
+    critical = {feature.feature for feature in kept if drifts_critically(feature)}
     broken = [check for check in report.quality if check.decision == "broken"]
     judged = [estimate for estimate in report.estimated if estimate.decision != "info"]
     return msgspec.structs.replace(
-        report, features=missing, quality=broken, estimated=judged, sources=[], multivariate=[], ranking=[]
+        report,
+        features=[_short(feature) for feature in kept],
+        quality=broken,
+        estimated=judged,
+        sources=[],
+        multivariate=[],
+        ranking=[rank for rank in report.ranking if rank.feature in critical],
+    )
+
+
+def _short(feature: FeatureReport) -> FeatureReport:
+    return msgspec.structs.replace(
+        feature,
+        results=[result for result in feature.results if result.exceeded or result.severity is not None],
+        others=[],
     )
 
 

@@ -22,6 +22,7 @@ from driftloop.multivariate.judge import judge_rows, with_rows_sentence
 from driftloop.performance.estimated.judge import judge_estimates
 from driftloop.performance.fairness import judge_fairness
 from driftloop.performance.judge import judge_outcomes
+from driftloop.performance.label_coverage import CoverageHistory, judge_coverage
 from driftloop.performance.maturity import label_report
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
@@ -56,7 +57,7 @@ class Beside:
     data-quality checks. ``volume``: the verdict on the model's rows, for the serving version's report. ``groups``: the
     version's segments in this window, for the gaps between them. ``comparisons``: estimates beside what was realised.
     ``concept``: what the change detectors said. ``earlier``: finds the windows that references are made of.
-    ``sliding``: this is a sliding window.
+    ``sliding``: this is a sliding window. ``coverage``: of which scores labels came in earlier outcome windows.
     """
 
     trailing: Sequence[OutcomeStats] = ()
@@ -67,6 +68,7 @@ class Beside:
     concept: Sequence[ConceptReport] = ()
     earlier: EarlierWindows | None = None
     sliding: SlidingPart | None = None
+    coverage: CoverageHistory | None = None
 
 
 def report_of(
@@ -162,6 +164,12 @@ def _of_outcomes(
     if beside.sliding is None:
         labels = label_report(stats, start_ms=key.start_ms, horizon_ms=spec.label_horizon_ms, watermark_ms=None)
     decision, sentence = with_concept(*outcome_sentence(metrics, stats.predicted, stats.labeled), beside.concept)
+    quality: list[QualityReport] = []
+    if beside.coverage is not None:
+        found = judge_coverage(stats.bands, beside.coverage, spec.quality)
+        quality = [] if found is None else [found]
+        if found is not None and found.decision == "broken":
+            sentence = f"{sentence} Labels come for other scores than before: {found.sentence}."
     return msgspec.structs.replace(
         frame,
         rows=stats.predicted,
@@ -173,6 +181,7 @@ def _of_outcomes(
         comparisons=list(beside.comparisons),
         labels=labels,
         concept=list(beside.concept),
+        quality=quality,
         decision=decision,
         sentence=sentence,
     )

@@ -54,9 +54,9 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
     A rule on an estimate gives a ``performance`` signal on ``<metric>~estimated``.
     Each data-quality check gives a ``data_quality`` signal; one that a report lists only where there is something to
     say gives a good one for every feature that could be judged.
-    An outcome window gives a ``performance`` signal for each rule and a ``concept_drift`` signal for each change
-    detector. Coverage gives none. What is bad, and how much, is read off the report; nothing is decided here
-    a second time.
+    An outcome window gives a ``performance`` signal for each rule, a ``concept_drift`` signal for each change
+    detector and a ``data_quality`` one for the scores that labels come for. Coverage by itself gives none. What is bad,
+    and how much, is read off the report; nothing is decided here a second time.
     """
     signals = _signals(report, rules or DriftRules())
     if report.sliding:
@@ -67,7 +67,8 @@ def signals_from_report(report: WindowReport, rules: DriftRules | None = None) -
 def _signals(report: WindowReport, judged_by: DriftRules) -> list[Signal]:
     if report.kind == "outcome":
         of_rules = [_of_metric(metric, report.segment) for metric in report.metrics if metric.decision != "info"]
-        return [*of_rules, *(_of_detector(said, report.segment) for said in report.concept)]
+        concept = (_of_detector(said, report.segment) for said in report.concept)
+        return [*of_rules, *concept, *_of_quality(report)]
     signals = [_of_metric(metric, report.segment) for metric in report.estimated if metric.decision != "info"]
     for feature in report.features:
         signals.append(_of_distribution(feature, report.segment))

@@ -9,6 +9,7 @@ from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.judging.alerts import AlertBook
 from driftloop.performance.estimated.record import EstimateState
+from driftloop.performance.label_coverage import CoverageHistory
 from driftloop.performance.maturity import DelayHistory
 from driftloop.policy.retrain import PolicyState
 from driftloop.quality.history import QualityHistory
@@ -33,6 +34,7 @@ class ModelState(msgspec.Struct, kw_only=True):
     unheard_inputs: list[WindowReport] = msgspec.field(default_factory=list)  # the policy has not heard of them yet
     delays: DelayHistory = msgspec.field(default_factory=DelayHistory)
     estimates: EstimateState = msgspec.field(default_factory=EstimateState)
+    coverage: CoverageHistory = msgspec.field(default_factory=CoverageHistory)
     labeled_rows_since: int = 0  # in outcome windows since the last command
     last_input_end_ms: int = NEVER_MS
     last_outcome_end_ms: int = NEVER_MS

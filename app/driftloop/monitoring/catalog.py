@@ -9,6 +9,7 @@ from driftloop.performance.estimated.estimator import estimator_of
 from driftloop.performance.loss_bins import LossSettings
 from driftloop.performance.losses import loss_reference
 from driftloop.performance.outcomes import OutcomeStats
+from driftloop.performance.score_bands import band_edges
 from driftloop.profiles.columns import FeatureDecoder, LabelDecoder, PredictionDecoder
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
@@ -72,11 +73,13 @@ class VersionContext:
 def new_outcomes(spec: ModelSpec, profile: ReferenceProfile, segment: str = "") -> OutcomeStats:
     """Empty outcome statistics of a version; statistics merge only if they were made with the same settings.
 
-    Those of all rows also keep which labels have come, for open windows, and losses by time, if there is a concept
-    detector to look at them.
+    Those of all rows also keep which labels have come, for open windows, losses by time, if there is a concept
+    detector to look at them, and for which scores labels come.
     """
     losses = None if segment else _loss_settings(spec, profile)
-    return OutcomeStats.of_spec(spec, center=profile.label_mean, arrivals=not segment, losses=losses)
+    wanted = not segment and spec.quality.enabled and spec.quality.label_coverage is not None
+    bands = band_edges(spec.task, profile) if wanted else ()
+    return OutcomeStats.of_spec(spec, center=profile.label_mean, arrivals=not segment, losses=losses, bands=bands)
 
 
 def _loss_settings(spec: ModelSpec, profile: ReferenceProfile) -> LossSettings | None:

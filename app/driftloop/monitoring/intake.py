@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftloop.events.batch import RecordBatch
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Label, Prediction
+from driftloop.events.readable import unreadable
 from driftloop.events.time import NEVER_MS, format_time
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.outputs import DeadLetter
@@ -174,7 +176,7 @@ class Intake:
                 version = self._known_version(event.model_id, event.model_version)
                 row = version.model.features.decode_row(event.features)
                 output = version.model.prediction.decode(event.prediction)
-            except (msgspec.MsgspecError, UnicodeDecodeError, _Refused) as error:
+            except (*UNDECODABLE, _Refused) as error:
                 letters.append(_letter(batch, index, error))
                 if version is not None and isinstance(error, msgspec.ValidationError):
                     feature, kind = (
@@ -208,7 +210,7 @@ class Intake:
                 self._check_time(event.event_time_ms, batch.timestamps_ms[index])
                 model = self._known_model(event.model_id)
                 label = model.label.decode(event.label)
-            except (msgspec.MsgspecError, UnicodeDecodeError, _Refused) as error:
+            except (*UNDECODABLE, _Refused) as error:
                 letters.append(_letter(batch, index, error))
                 continue
             times_ms[index] = event.event_time_ms
@@ -223,6 +225,8 @@ class Intake:
                 "oversized",
                 f"the record has {len(value)} bytes, more than the limit of {self._limits.max_message_bytes}",
             )
+        if (problem := unreadable(value)) is not None:
+            raise _Refused("malformed_json", problem)
         return value
 
     def _check_time(self, event_time_ms: int, record_time_ms: int) -> None:

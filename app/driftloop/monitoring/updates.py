@@ -9,6 +9,7 @@ import numpy as np
 from driftloop.joining.pending import Pending
 from driftloop.monitoring.cohort import Cohort, OutcomePane
 from driftloop.monitoring.intake import PredictionRows
+from driftloop.performance.score_bands import band_scores
 from driftloop.profiles.columns import Columns, LabelValue, PredictionValue
 from driftloop.profiles.feature_keys import sampled_rows
 from driftloop.profiles.quality import QualityStats
@@ -69,6 +70,7 @@ class _PaneUpdate:
     label_type: type[np.generic] | None  # None: lists and mappings, as they are
     weighted: bool
     predicted_ms: list[int] = field(default_factory=list)  # after the window's start
+    predicted: list[PredictionValue] = field(default_factory=list)  # where scores are banded
     predictions: list[PredictionValue] = field(default_factory=list)
     labels: list[LabelValue] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
@@ -87,6 +89,8 @@ class OutcomeUpdates:
         """A prediction is in, still without its label."""
         for pane, update in self._panes(pending, pending.late):
             update.predicted_ms.append(pending.event_time_ms - pending.cohort.start_ms)
+            if pane.stats.bands is not None:
+                update.predicted.append(pending.value)
             pane.span.predictions(pending.offset, pending.offset)
 
     def add(self, pending: Pending[Cohort], label_offset: int, *, late: bool) -> None:
@@ -129,7 +133,10 @@ class OutcomeUpdates:
         for pane, update in self._updates.items():
             pane.dirty = True
             if update.predicted_ms:
-                pane.stats.add_predicted(len(update.predicted_ms), np.asarray(update.predicted_ms, np.int64))
+                scores = None
+                if pane.stats.bands is not None:
+                    scores = band_scores(pane.stats.task, np.asarray(update.predicted, np.float64))
+                pane.stats.add_predicted(len(update.predicted_ms), np.asarray(update.predicted_ms, np.int64), scores)
             if not update.labels:
                 continue
             if update.label_type is None:

@@ -30,7 +30,7 @@ __all__ = ["Metrics"]
 _ALERT_KINDS = ("drift", "performance", "data_quality", "concept_drift")
 _ALERT_STATES = ("opened", "firing", "resolved")
 _TRIGGERS = ("performance", "drift", "concept", "schedule", "estimated_performance")
-_MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "rolled_back")
+_MODEL_EVENTS = ("registered", "awaiting_approval", "promoted", "rejected", "failed", "held", "rolled_back")
 _WINDOW_KINDS = ("input", "outcome")
 
 
@@ -235,7 +235,7 @@ class Metrics:
         self._families.model.replace((model_id, alias), {} if version is None else {(model_id, version, alias): 1.0})
 
     def training(self, model_id: str, seconds: float, outcome: str) -> None:
-        """A run ended: ``promoted``, ``registered``, ``rejected`` or ``failed``."""
+        """A run ended: ``promoted``, ``registered``, ``rejected``, ``failed`` or ``held``."""
         self._families.training.observe((model_id, outcome), [seconds])
 
     def forget_model(self, model_id: str) -> None:

@@ -1,4 +1,5 @@
-"""The HTTP server of a process for operators: ``/metrics``, ``/livez``, ``/readyz`` and ``/version``.
+"""The HTTP server of a process for operators: ``/metrics``, ``/livez``, ``/readyz`` and ``/version``, and what it is
+given to take POST requests.
 
 It runs in threads of its own, so that it answers while the event loop is busy; that is also why liveness must not be
 "the server answers" but a heartbeat of the loop (:class:`Heartbeat`).
@@ -19,10 +20,15 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-__all__ = ["Check", "Heartbeat", "ObservabilityServer", "serve"]
+__all__ = ["Check", "Heartbeat", "ObservabilityServer", "Post", "serve"]
 
 #: Says what is wrong, in a sentence, or None.
 Check = Callable[[], str | None]
+
+#: Answers a POST request: path, headers and body in, status and JSON content out.
+Post = Callable[[str, Mapping[str, str], bytes], tuple[HTTPStatus, object]]
+
+_MAX_BODY_BYTES = 65_536
 
 
 class Heartbeat:
@@ -85,14 +91,15 @@ def serve(
     checks: Mapping[str, Check],
     *,
     liveness: Mapping[str, Check] | None = None,
+    post: Post | None = None,
 ) -> ObservabilityServer:
     """Start the server; port 0 takes a free one (``.port`` tells which).
 
     ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered), ``liveness`` ``/livez``:
-    each is called when asked for and says what is wrong, or None. Raises ``OSError`` with a sentence if the port can't
-    be had.
+    each is called when asked for and says what is wrong, or None. ``post`` answers POST requests. Raises ``OSError``
+    with a sentence if the port can't be had.
     """
-    paths = _Routes(registry, dict(checks), dict(liveness or {}))
+    paths = _Routes(registry, dict(checks), dict(liveness or {}), post)
 
     class Handler(_Handler):
         routes = paths
@@ -116,8 +123,13 @@ class _Server(ThreadingHTTPServer):
 
 class _Routes:
     def __init__(
-        self, registry: CollectorRegistry, readiness: Mapping[str, Check], liveness: Mapping[str, Check]
+        self,
+        registry: CollectorRegistry,
+        readiness: Mapping[str, Check],
+        liveness: Mapping[str, Check],
+        post: Post | None,
     ) -> None:
+        self.post = post
         self.registry = registry
         self.readiness = readiness
         self.liveness = liveness
@@ -172,9 +184,34 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._respond(with_body=False)
 
+    def do_POST(self) -> None:
+        if self.routes.post is None:
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "nothing can be changed at this port")
+            return
+        length = self.headers.get("Content-Length", "")
+        # Without its length the end of a body cannot be told, and the next request would begin in it.
+        if not (length.isascii() and length.isdigit()):
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "the request needs a Content-Length")
+        elif int(length) > _MAX_BODY_BYTES:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {_MAX_BODY_BYTES} bytes at most")
+        else:
+            body = self.rfile.read(int(length))
+            status, content = self.routes.post(self.path.split("?", 1)[0], dict(self.headers.items()), body)
+            self._send(*_json(status, content), with_body=True)
+
+    def _refuse(self, status: HTTPStatus, error: str) -> None:
+        """Answer and close the connection, since what follows of the request was not read."""
+        self.close_connection = True
+        self._send(*_json(status, {"error": error}), with_body=True)
+
     def _respond(self, *, with_body: bool) -> None:
-        status, content_type, body = self.routes.answer(self.path.split("?", 1)[0], self.headers.get("Accept", ""))
+        answer = self.routes.answer(self.path.split("?", 1)[0], self.headers.get("Accept", ""))
+        self._send(*answer, with_body=with_body)
+
+    def _send(self, status: HTTPStatus, content_type: str, body: bytes, *, with_body: bool) -> None:
         self.send_response(status)
+        if status is HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", "Bearer")
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")

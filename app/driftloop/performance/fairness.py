@@ -24,11 +24,11 @@ from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.segments import MISSING_SEGMENT, OTHER_SEGMENT, is_pair_key, segment_names
 from driftloop.spec.model import FairnessSpec, ModelSpec
 
-__all__ = ["judge_fairness"]
+__all__ = ["Gap", "Group", "judge_fairness", "widest_gap"]
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """One group's confusion matrix."""
 
     name: str
@@ -43,7 +43,9 @@ class _Group:
 
 
 @dataclass(frozen=True)
-class _Gap:
+class Gap:
+    """The widest gap between any two groups, with its limits."""
+
     value: float
     low: float
     high: float
@@ -51,18 +53,18 @@ class _Gap:
 
 
 #: A rate of a group as part and whole.
-_Rate = Callable[[_Group], tuple[int, int]]
+_Rate = Callable[[Group], tuple[int, int]]
 
 
-def _selected(group: _Group) -> tuple[int, int]:
+def _selected(group: Group) -> tuple[int, int]:
     return group.true_positives + group.false_positives, group.rows
 
 
-def _true_positive(group: _Group) -> tuple[int, int]:
+def _true_positive(group: Group) -> tuple[int, int]:
     return group.true_positives, group.true_positives + group.false_negatives
 
 
-def _false_positive(group: _Group) -> tuple[int, int]:
+def _false_positive(group: Group) -> tuple[int, int]:
     return group.false_positives, group.false_positives + group.true_negatives
 
 
@@ -89,7 +91,7 @@ def judge_fairness(segments: Mapping[str, OutcomeStats], spec: ModelSpec) -> lis
     return reports
 
 
-def _groups(segments: Mapping[str, OutcomeStats], column: str, spec: ModelSpec) -> list[_Group]:
+def _groups(segments: Mapping[str, OutcomeStats], column: str, spec: ModelSpec) -> list[Group]:
     found = []
     for key in sorted(segments):
         if any(is_pair_key(key, segment_names(declared)) for declared in spec.segments):
@@ -98,21 +100,17 @@ def _groups(segments: Mapping[str, OutcomeStats], column: str, spec: ModelSpec) 
         matrix = segments[key].confusion
         if name != column or value in (OTHER_SEGMENT, MISSING_SEGMENT) or matrix is None:
             continue
-        group = _Group(value, *matrix[0], *matrix[1])
+        group = Group(value, *matrix[0], *matrix[1])
         if group.rows >= spec.minimum_rows:
             found.append(group)
     return found
 
 
-def _report(metric: str, fairness: FairnessSpec, groups: Sequence[_Group], minimum_rows: int) -> MetricReport:
+def _report(metric: str, fairness: FairnessSpec, groups: Sequence[Group], minimum_rows: int) -> MetricReport:
     name = f"{metric}/{fairness.column}"
     rows = sum(group.rows for group in groups)
     bound = fairness.bounds.get(metric)
-    gap = None
-    if len(groups) >= 2:
-        gap = (
-            _ratio(groups, fairness.confidence) if metric.endswith("_ratio") else _difference(metric, groups, fairness)
-        )
+    gap = widest_gap(metric, groups, fairness.confidence)
     if gap is None:
         few = f"{len(groups)} groups of {fairness.column} have {minimum_rows} labeled rows or more, two are needed"
         why = few if len(groups) < 2 else "a rate has no rows to be one of"
@@ -138,7 +136,14 @@ def _report(metric: str, fairness: FairnessSpec, groups: Sequence[_Group], minim
     )  # fmt: skip
 
 
-def _estimates(rate: _Rate, groups: Sequence[_Group], confidence: float) -> list[tuple[str, Estimate]] | None:
+def widest_gap(metric: str, groups: Sequence[Group], confidence: float) -> Gap | None:
+    """A fairness metric of these groups; None with fewer than two, or if a rate has no rows to be one of."""
+    if len(groups) < 2:
+        return None
+    return _ratio(groups, confidence) if metric.endswith("_ratio") else _difference(metric, groups, confidence)
+
+
+def _estimates(rate: _Rate, groups: Sequence[Group], confidence: float) -> list[tuple[str, Estimate]] | None:
     found = []
     for group in groups:
         part, whole = rate(group)
@@ -152,12 +157,12 @@ def _each_confidence(confidence: float, comparisons: int) -> float:
     return 1.0 - (1.0 - confidence) / comparisons
 
 
-def _difference(metric: str, groups: Sequence[_Group], fairness: FairnessSpec) -> _Gap | None:
+def _difference(metric: str, groups: Sequence[Group], confidence: float) -> Gap | None:
     """The largest difference of a rate between two groups, over all rates of the metric."""
     rates = _RATES[metric]
     pairs = len(groups) * (len(groups) - 1) // 2
-    confidence = _each_confidence(fairness.confidence, pairs * len(rates))
-    gaps: list[_Gap] = []
+    confidence = _each_confidence(confidence, pairs * len(rates))
+    gaps: list[Gap] = []
     for rate in rates:
         estimates = _estimates(rate, groups, confidence)
         if estimates is None:
@@ -167,25 +172,25 @@ def _difference(metric: str, groups: Sequence[_Group], fairness: FairnessSpec) -
                 first_name, first, second_name, second = second_name, second, first_name, first
             low, high = difference_interval(first, second)
             # The limits of an absolute difference: an interval about 0 folds over.
-            gaps.append(_Gap(first[0] - second[0], max(0.0, low), max(high, -low), (first_name, second_name)))
+            gaps.append(Gap(first[0] - second[0], max(0.0, low), max(high, -low), (first_name, second_name)))
     widest = max(gaps, key=lambda gap: gap.value)
     low, high = max(gap.low for gap in gaps), min(1.0, max(gap.high for gap in gaps))
-    return _Gap(widest.value, min(low, widest.value), max(high, widest.value), widest.groups)
+    return Gap(widest.value, min(low, widest.value), max(high, widest.value), widest.groups)
 
 
-def _ratio(groups: Sequence[_Group], confidence: float) -> _Gap | None:
+def _ratio(groups: Sequence[Group], confidence: float) -> Gap | None:
     """The smallest ratio of two groups' rates."""
     pairs = len(groups) * (len(groups) - 1) // 2
     estimates = _estimates(_selected, groups, _each_confidence(confidence, pairs))
     if estimates is None or max(estimate[0] for _, estimate in estimates) <= 0.0:
         return None
-    gaps: list[_Gap] = []
+    gaps: list[Gap] = []
     for (low_name, numerator), (high_name, denominator) in permutations(estimates, 2):
         if denominator[0] > 0.0:
             low, high = ratio_interval(numerator, denominator)
-            gaps.append(_Gap(numerator[0] / denominator[0], low, high, (high_name, low_name)))
+            gaps.append(Gap(numerator[0] / denominator[0], low, high, (high_name, low_name)))
     smallest = min(gaps, key=lambda gap: gap.value)
     low, high = min(gap.low for gap in gaps), min(1.0, min(gap.high for gap in gaps))
     if not math.isfinite(high):
         high = 1.0
-    return _Gap(smallest.value, min(low, smallest.value), max(high, smallest.value), smallest.groups)
+    return Gap(smallest.value, min(low, smallest.value), max(high, smallest.value), smallest.groups)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import DAMAGED, UNDECODABLE, Count
 from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
@@ -18,6 +19,7 @@ from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, Metric
 from driftloop.performance.multiclass import MulticlassSums
 from driftloop.performance.ranked_lists import RankedListSums
 from driftloop.performance.regression import RegressionSums
+from driftloop.performance.score_bands import ScoreBands, band_scores
 from driftloop.spec.basics import Task
 from driftloop.spec.metrics import direction_of
 from driftloop.spec.model import ModelSpec, ValueSpec
@@ -31,12 +33,13 @@ MAX_REPORTED_CLASSES = 50
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=False):
     settings: list[Any]
-    predicted: int
-    labeled: int
+    predicted: Count
+    labeled: Count
     delays: list[list[int]]
     sums: dict[str, Any]
     arrivals: dict[str, Any] | None = None
     losses: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    bands: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Wire)
@@ -52,7 +55,9 @@ class OutcomeStats:
     statistics with the same settings merge.
 
     ``losses``: also keep the losses by time of prediction, for concept drift; what is merged with statistics that do
-    not have them, or have them by other settings, has none (None).
+    not have them, or have them by other settings, has none (None). ``bands``: limits between bands of scores, to count
+    in which of them labels come; () counts none. What is added without scores, or merged with statistics that have
+    other bands, has none (None).
 
     >>> stats = OutcomeStats("binary")
     >>> stats.add_predicted(3)
@@ -61,7 +66,7 @@ class OutcomeStats:
     (0.6666666666666666, 1.0)
     """
 
-    __slots__ = ("_delays", "_settings", "_sums", "arrivals", "labeled", "losses", "predicted", "task")
+    __slots__ = ("_delays", "_settings", "_sums", "arrivals", "bands", "labeled", "losses", "predicted", "task")
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class OutcomeStats:
         value: ValueSpec | None = None,
         window_ms: int = 0,
         losses: LossSettings | None = None,
+        bands: tuple[float, ...] = (),
     ) -> None:
         self.task: Task = task
         #: Which labels have come, by slot of a window so long; None if the length is not given.
@@ -87,6 +93,8 @@ class OutcomeStats:
         self.labeled = 0
         #: Losses by time of prediction, if they are kept.
         self.losses: LossBins | None = None if losses is None else LossBins(losses)
+        #: Predictions and labels by band of scores, if they are counted.
+        self.bands: ScoreBands | None = ScoreBands(bands) if bands else None
         self._delays = DelayHistogram()
         self._settings: tuple[Any, ...]
         self._sums: TaskSums
@@ -113,7 +121,13 @@ class OutcomeStats:
 
     @classmethod
     def of_spec(
-        cls, spec: ModelSpec, center: float = 0.0, *, arrivals: bool = True, losses: LossSettings | None = None
+        cls,
+        spec: ModelSpec,
+        center: float = 0.0,
+        *,
+        arrivals: bool = True,
+        losses: LossSettings | None = None,
+        bands: tuple[float, ...] = (),
     ) -> OutcomeStats:
         """Empty statistics of a model; ``center`` is a finite number near the labels of a regression.
 
@@ -129,11 +143,19 @@ class OutcomeStats:
             value=rules.value,
             window_ms=spec.window_ms if arrivals and spec.task != "ranking" else 0,
             losses=losses,
+            bands=bands,
         )
 
-    def add_predicted(self, rows: int, offsets_ms: NDArray[np.int64] | None = None) -> None:
-        """Count predictions, with or without a label; ``offsets_ms`` (rows,): their times after the window's start."""
+    def add_predicted(
+        self, rows: int, offsets_ms: NDArray[np.int64] | None = None, scores: NDArray[np.float64] | None = None
+    ) -> None:
+        """Count predictions, with or without a label; ``offsets_ms`` (rows,): their times after the window's start;
+        ``scores`` (rows,): what is banded (:func:`~driftloop.performance.score_bands.band_scores`)."""
         self.predicted += rows
+        if self.bands is not None and scores is not None:
+            self.bands.add_predicted(scores)
+        elif rows:
+            self.bands = None
         if self.arrivals is not None:
             self.arrivals.add_predicted(_offsets(offsets_ms, rows))
 
@@ -179,6 +201,8 @@ class OutcomeStats:
         else:
             sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
+        if self.bands is not None:
+            self.bands.add_labeled(band_scores(self.task, np.asarray(predictions, np.float64)), sign)
         if offsets_ms is not None and (self.arrivals is not None or self.losses is not None):
             self._update_by_time(np.asarray(predictions, np.float64), np.asarray(labels), delays_ms, offsets_ms, sign)
         self.labeled += sign * rows
@@ -214,6 +238,10 @@ class OutcomeStats:
             self.losses.merge(other.losses)
         else:
             self.losses = None
+        if self.bands is not None and other.bands is not None and self.bands.edges == other.bands.edges:
+            self.bands.merge(other.bands)
+        else:
+            self.bands = None
         self.predicted += other.predicted
         self.labeled += other.labeled
 
@@ -228,6 +256,7 @@ class OutcomeStats:
         twin.arrivals = None if self.arrivals is None else self.arrivals.copy()
         twin._sums = self._sums.copy()
         twin.losses = None if self.losses is None else self.losses.copy()
+        twin.bands = None if self.bands is None else self.bands.copy()
         return twin
 
     @property
@@ -292,6 +321,7 @@ class OutcomeStats:
                 sums=self._sums.to_wire(),
                 arrivals=None if self.arrivals is None else self.arrivals.to_wire(),
                 losses=msgspec.UNSET if self.losses is None else self.losses.to_wire(),
+                bands=msgspec.UNSET if self.bands is None else self.bands.to_wire(),
             )
         )
 
@@ -303,7 +333,7 @@ class OutcomeStats:
         """
         try:
             wire = _DECODER.decode(data)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise ValueError(f"not outcome statistics: {error}") from error
         if tuple(wire.settings) != like._settings:
             raise ValueError(
@@ -319,6 +349,7 @@ class OutcomeStats:
         stats._sums = like._sums.copy()
         stats.arrivals = None if like.arrivals is None or wire.arrivals is None else like.arrivals.copy()
         stats.losses = None
+        stats.bands = None
         try:
             stats._delays.load(wire.delays)
             stats._sums.load(wire.sums)
@@ -326,7 +357,9 @@ class OutcomeStats:
                 stats.arrivals.load(wire.arrivals)
             if like.losses is not None and wire.losses is not msgspec.UNSET:
                 stats.losses = LossBins.from_wire(wire.losses, like.losses.settings)
-        except (KeyError, TypeError, ValueError) as error:
+            if like.bands is not None and wire.bands is not msgspec.UNSET:
+                stats.bands = ScoreBands.from_wire(wire.bands, like.bands.edges)
+        except DAMAGED as error:
             raise ValueError(f"damaged outcome statistics: {error}") from error
         return stats
 
@@ -341,6 +374,7 @@ class OutcomeStats:
             and self.arrivals == other.arrivals
             and self._sums == other._sums
             and self.losses == other.losses
+            and self.bands == other.bands
         )
 
     __hash__ = None  # type: ignore[assignment]

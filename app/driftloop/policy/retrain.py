@@ -15,7 +15,10 @@ from msgspec import Struct, field
 
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
 from driftloop.events.reports import MetricReport, WindowReport
-from driftloop.events.time import duration_text, format_time
+from driftloop.events.time import format_time
+from driftloop.policy.drifting import broken_data, drifting
+from driftloop.policy.guards import Guarded, what_holds
+from driftloop.policy.schedule import schedule_reason
 from driftloop.policy.since_change import latest_change_ms, training_start
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.policy import TriggerSpec
@@ -26,11 +29,13 @@ __all__ = ["PolicyState", "decide", "trigger_names"]
 class PolicyState(Struct, frozen=True, kw_only=True):
     """What the policy remembers of a model between windows.
 
-    ``streaks`` has, for each trigger but schedules, how many windows in a row spoke for it; ``pending`` the reasons of
-    drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held since.
-    ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it. All of them belong to
+    ``streaks`` has, for each trigger but schedules and volumes, how many windows in a row spoke for it; ``pending`` the
+    reasons of drift triggers that are due and wait for an outcome window, ``held`` those of them that a guard has held
+    since.
+    ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it, ``champion_windows`` how
+    many outcome windows it has had since ``champion_since_ms``, the start of the first. All of them belong to
     ``champion_version`` and start anew with another one. ``broken_data`` says what is wrong with the data of the newest
-    input window; empty: nothing.
+    input window; empty: nothing. ``commands_ms`` are the window ends of the commands that ``policy.at_most`` counts.
     """
 
     champion_version: str = ""
@@ -43,6 +48,9 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
     broken_data: str = ""
     changed_at_ms: int | None = None
+    champion_since_ms: int | None = None
+    champion_windows: int = 0
+    commands_ms: tuple[int, ...] = ()
 
 
 def trigger_names(spec: ModelSpec) -> list[str]:
@@ -70,10 +78,8 @@ def decide(
     caller can tell). Input reports feed the triggers on drift and estimates, outcome reports the
     others. At most one command follows, from the first due trigger in the order of the spec.
 
-    Guards: within the cooldown since the last command, or with fewer labeled rows than the policy wants, a trigger that
-    is due holds, and says so in every outcome window until it may go, or its reason is gone. A drift trigger also holds
-    while the newest input window's data is broken upstream (``policy.hold_on_broken_data``): a column that is stuck or
-    missing drifts too, and is to be repaired, not learned.
+    A trigger that is due and that a guard holds (:mod:`driftloop.policy.guards`) says so in every outcome window until
+    it may go, or its reason is gone.
     """
     if report.status != "final" or report.segment or report.sliding or report.model_version != champion_version:
         return state, [], None
@@ -82,7 +88,14 @@ def decide(
         return state, [], None
     if state.champion_version != champion_version:
         state = msgspec.structs.replace(
-            state, champion_version=champion_version, streaks={}, pending={}, held=(), changed_at_ms=None
+            state,
+            champion_version=champion_version,
+            streaks={},
+            pending={},
+            held=(),
+            changed_at_ms=None,
+            champion_since_ms=None,
+            champion_windows=0,
         )
     if state.first_window_start_ms is None:
         state = msgspec.structs.replace(state, first_window_start_ms=report.window_start_ms)
@@ -99,11 +112,13 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
             _hear_estimates(name, trigger, report, streaks, pending, held)
         if trigger.on != "drift" or not report.judged_features:
             continue
-        if _features_drift(trigger, report):
+        drifted, enough = drifting(trigger, report)
+        if enough:
             streaks[name] = streaks.get(name, 0) + 1
-            if streaks[name] >= trigger.consecutive:
+            if streaks[name] >= trigger.windows_in_a_row:
+                how = "drift critically" if trigger.severity == "critical" else "drift"
                 pending[name] = (
-                    f"{report.drifted_features} of {report.judged_features} features drift in the window up to "
+                    f"{drifted} of {report.judged_features} features {how} in the window up to "
                     f"{format_time(report.window_end_ms)}, for {_windows(streaks[name])} in a row"
                 )
             continue
@@ -117,24 +132,8 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
         streaks=streaks,
         pending=pending,
         held=tuple(held),
-        broken_data=_broken_data(report),
+        broken_data=broken_data(report),
     )
-
-
-def _broken_data(report: WindowReport) -> str:
-    broken = [check.sentence for check in report.quality if check.decision == "broken" and check.breaks_inputs]
-    for feature in report.features:
-        missing = any(result.method == "missing" and result.exceeded for result in feature.results)
-        if feature.decision == "drift" and missing:
-            broken.append(feature.sentence)
-    more = f", and {len(broken) - 2} more" if len(broken) > 2 else ""
-    return "; ".join(broken[:2]) + more
-
-
-def _features_drift(trigger: TriggerSpec, report: WindowReport) -> bool:
-    if trigger.share_weighted is not None and report.drifted_importance is not None:
-        return report.drifted_importance >= trigger.share_weighted
-    return bool(report.drifted_features) and report.drifted_features / report.judged_features >= trigger.share
 
 
 def _hear_estimates(
@@ -149,7 +148,7 @@ def _hear_estimates(
     decisions = {metric.decision for metric in report.estimated}
     if "drift" in decisions:
         streaks[name] = streaks.get(name, 0) + 1
-        if streaks[name] >= trigger.consecutive:
+        if streaks[name] >= trigger.windows_in_a_row:
             dropped = [metric.sentence for metric in report.estimated if metric.decision == "drift"]
             pending[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
     elif "ok" in decisions:
@@ -173,42 +172,57 @@ def _hear_outcomes(
             streaks[name] = _performance_streak(streaks.get(name, 0), report)
             dropped = [metric.sentence for metric in _of_rules(report) if metric.decision == "drift"]
             # A window with too few labels keeps the streak, but is no reason of its own.
-            if dropped and streaks[name] >= trigger.consecutive:
+            if dropped and streaks[name] >= trigger.windows_in_a_row:
                 reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
         elif trigger.on == "concept":
             streaks[name] = _concept_streak(streaks.get(name, 0), report)
             found = [said.sentence for said in report.concept if said.state == "drift"]
-            if found and streaks[name] >= trigger.consecutive:
+            if found and streaks[name] >= trigger.windows_in_a_row:
                 reasons[name] = f"{'; '.join(found)}; for {_windows(streaks[name])} in a row"
         elif trigger.on in ("drift", "estimated_performance"):
             if name in state.pending:
                 reasons[name] = state.pending[name]
         else:
-            reason = _schedule_reason(trigger, state, report.window_end_ms)
+            reason = _plain_reason(trigger, state, report.window_end_ms, labeled_rows_since)
             if reason is not None:
                 reasons[name] = reason
-    general = _obstacle(spec, state, report.window_end_ms, labeled_rows_since)
+    since_ms = report.window_start_ms if state.champion_since_ms is None else state.champion_since_ms
     state = msgspec.structs.replace(
         state,
         last_outcome_end_ms=report.window_end_ms,
         streaks=streaks,
         changed_at_ms=latest_change_ms(report, state.changed_at_ms),
+        champion_since_ms=since_ms,
+        champion_windows=state.champion_windows + 1,
+    )
+    known = Guarded(
+        last_command_ms=state.last_command_ms,
+        commands_ms=state.commands_ms,
+        champion_since_ms=since_ms,
+        champion_windows=state.champion_windows,
+        labeled_rows=labeled_rows_since,
+        broken_data=state.broken_data,
     )
     decisions: list[PolicyDecision] = []
     command: RetrainCommand | None = None
     for name, reason in reasons.items():
-        obstacle = general
-        if obstacle is None and triggers[name].on == "drift" and state.broken_data and spec.policy.hold_on_broken_data:
-            obstacle = f"the data of the newest input window is broken: {state.broken_data}"
+        obstacle = what_holds(spec.policy, triggers[name].on, known, report)
         if obstacle is None and command is None:
-            command = _command(spec, state, report, name, reason)
+            command = _command(spec, state, report, name, reason, triggers[name])
             decisions.append(_decision(report, name, "retrain", reason, command.command_id))
         else:
             asked = command.trigger if command is not None else ""
             because = obstacle or f"trigger {asked!r} has asked for it in this window already"
             decisions.append(_decision(report, name, "hold", f"held, because {because}; due, because {reason}"))
     if command is not None:
-        state = msgspec.structs.replace(state, last_command_ms=report.window_end_ms, streaks={}, pending={}, held=())
+        state = msgspec.structs.replace(
+            state,
+            last_command_ms=report.window_end_ms,
+            commands_ms=_counted(spec, state.commands_ms, report.window_end_ms),
+            streaks={},
+            pending={},
+            held=(),
+        )
     else:
         state = msgspec.structs.replace(state, held=tuple(sorted(state.pending)))
     return state, decisions, command
@@ -233,34 +247,34 @@ def _concept_streak(streak: int, report: WindowReport) -> int:
     return 0 if states - {"insufficient"} else streak
 
 
-def _schedule_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int) -> str | None:
-    if trigger.every_ms is None:
-        raise ValueError("a trigger on schedule needs 'every', for instance every: 30d")
-    if state.last_command_ms is not None:
-        since_ms, since = state.last_command_ms, "the last command"
-    elif state.first_window_start_ms is not None:
-        since_ms, since = state.first_window_start_ms, "the first window"
-    else:
+def _plain_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int, labeled_rows: int) -> str | None:
+    """The reason of a trigger that asks for nothing of the window: a schedule or a volume."""
+    if trigger.on == "schedule":
+        return schedule_reason(trigger, state.last_command_ms, state.first_window_start_ms, now_ms)
+    if trigger.rows is None:
+        raise ValueError("a trigger on volume needs 'rows', for instance rows: 10000")
+    if labeled_rows < trigger.rows:
         return None
-    if now_ms - since_ms < trigger.every_ms:
-        return None
-    return f"{duration_text(now_ms - since_ms)} since {since}, to be retrained every {trigger.every}"
+    since = "the first window" if state.last_command_ms is None else "the last command"
+    return f"{labeled_rows} new labeled rows since {since}, to be retrained every {trigger.rows}"
 
 
-def _obstacle(spec: ModelSpec, state: PolicyState, now_ms: int, labeled_rows: int) -> str | None:
-    """What holds every trigger back, or None."""
-    policy = spec.policy
-    if state.last_command_ms is not None and now_ms - state.last_command_ms < policy.cooldown_ms:
-        passed = duration_text(now_ms - state.last_command_ms)
-        return f"the last command was {passed} ago and the cooldown is {policy.cooldown}"
-    if labeled_rows < policy.minimum_labeled_rows:
-        return f"there are {labeled_rows} new labeled rows and at least {policy.minimum_labeled_rows} are wanted"
-    return None
+def _counted(spec: ModelSpec, commands_ms: tuple[int, ...], now_ms: int) -> tuple[int, ...]:
+    """The commands that ``policy.at_most`` still counts, this one included."""
+    at_most = spec.policy.at_most
+    if at_most is None:
+        return ()
+    return (*(at_ms for at_ms in commands_ms if now_ms - at_ms < at_most.per_ms), now_ms)
 
 
-def _command(spec: ModelSpec, state: PolicyState, report: WindowReport, trigger: str, reason: str) -> RetrainCommand:
+def _command(
+    spec: ModelSpec, state: PolicyState, report: WindowReport, trigger: str, reason: str, settings: TriggerSpec
+) -> RetrainCommand:
     identity = msgspec.json.encode((spec.model, trigger, report.window_end_ms))
-    from_ms, why = training_start(spec, report, state.changed_at_ms)
+    if settings.last_ms is None:
+        from_ms, why = training_start(spec, report, state.changed_at_ms)
+    else:
+        from_ms, why = report.window_end_ms - settings.last_ms, f"trained on {settings.last}, as the trigger says"
     return RetrainCommand(
         command_id=hashlib.sha256(identity).hexdigest()[:32],
         model_id=spec.model,
@@ -271,6 +285,7 @@ def _command(spec: ModelSpec, state: PolicyState, report: WindowReport, trigger:
         from_ms=from_ms,
         to_ms=report.window_end_ms,
         spec_digest=report.spec_digest,
+        changed_at_ms=state.changed_at_ms,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
 from driftloop.spec.model import ModelSpec
+from driftloop.spec.training import CandidateSpec
 
-__all__ = ["latest_change_ms", "training_start"]
+__all__ = ["latest_change_ms", "training_start", "widest_start_ms"]
 
 
 def latest_change_ms(report: WindowReport, known_ms: int | None) -> int | None:
@@ -21,13 +24,29 @@ def latest_change_ms(report: WindowReport, known_ms: int | None) -> int | None:
     return min(dated) if known_ms is None else max(known_ms, min(dated))
 
 
+def widest_start_ms(candidates: Sequence[CandidateSpec], to_ms: int, changed_at_ms: int | None) -> int:
+    """The start of the time that every candidate's rows lie in, if its end is ``to_ms``: 0 if one takes whatever the
+    log still has."""
+    starts = []
+    for candidate in candidates:
+        if candidate.last_ms is not None:
+            starts.append(to_ms - candidate.last_ms)
+        elif candidate.candidate != "since_change":
+            return 0
+        elif changed_at_ms is not None:
+            starts.append(changed_at_ms)
+    return min(starts, default=0)
+
+
 def training_start(spec: ModelSpec, report: WindowReport, changed_at_ms: int | None) -> tuple[int, str]:
     """The start of the training set's time, and words for the command's reason ("" where the change has no part in it).
 
     With ``training.since_change`` and a dated change later than ``training.last`` allows, only rows since the change
     are taken, if as many as ``training.minimum_rows`` are expected there: at the rate at which labeled rows came in the
-    window that was judged last.
+    window that was judged last. With ``training.candidates`` it is the start of the widest one.
     """
+    if spec.training.candidates:
+        return widest_start_ms(spec.training.candidates, report.window_end_ms, changed_at_ms), ""
     from_ms = report.window_end_ms - spec.training.last_ms
     if not spec.training.since_change or changed_at_ms is None or changed_at_ms <= from_ms:
         return from_ms, ""

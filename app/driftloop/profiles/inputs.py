@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import DAMAGED, UNDECODABLE, Count
 from driftloop.profiles.categorical import CategoricalSummary, CategoricalWire
 from driftloop.profiles.columns import ESTIMATES, Columns
 from driftloop.profiles.numeric import NumericReference, NumericSummary, NumericWire
@@ -52,7 +53,7 @@ class _InputWire(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``reference`` begins the digest of the profile that the counts refer to."""
 
     reference: str
-    rows: int
+    rows: Count
     features: dict[str, NumericWire | CategoricalWire]
     quality: QualityWire | None = None
     sample: SampleWire | UnsetType = UNSET
@@ -161,7 +162,7 @@ class InputStats:
         """
         try:
             wire = _DECODER.decode(data)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise ValueError(f"not input statistics: {error}") from error
         if wire.reference != profile.digest()[:16] or wire.features.keys() != profile.features.keys():
             raise ValueError(
@@ -169,28 +170,34 @@ class InputStats:
                 f"{profile.model_version}: give the profile that they were made with"
             )
         stats = cls(profile, estimator)
-        stats.rows = wire.rows
-        stats.quality = QualityStats.from_wire(wire.quality)
-        if estimator is None or wire.estimates is None or wire.estimates.settings != estimator.settings:
-            stats.estimates = None
+        try:
+            stats._restore(wire, profile)
+        except ValueError:
+            raise
+        except DAMAGED as error:
+            raise ValueError(f"damaged input statistics: {type(error).__name__}: {error}") from error
+        return stats
+
+    def _restore(self, wire: _InputWire, profile: ReferenceProfile) -> None:
+        self.rows = wire.rows
+        self.quality = QualityStats.from_wire(wire.quality)
+        if self.estimator is None or wire.estimates is None or wire.estimates.settings != self.estimator.settings:
+            self.estimates = None
         else:
-            try:
-                stats.estimates.load(wire.estimates.sums)
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"damaged sums of estimated performance: {error}") from error
+            assert self.estimates is not None, "an estimator comes with its sums"
+            self.estimates.load(wire.estimates.sums)
         for name, feature in wire.features.items():
             reference = profile.features[name]
             if isinstance(reference, NumericReference):
                 if not isinstance(feature, NumericWire):
                     raise ValueError(f"the input statistics of {name!r} are not numeric, but its reference is")
-                stats.features[name] = NumericSummary.from_wire(feature, reference)
+                self.features[name] = NumericSummary.from_wire(feature, reference)
             else:
                 if not isinstance(feature, CategoricalWire):
                     raise ValueError(f"the input statistics of {name!r} are not categorical, but its reference is")
-                stats.features[name] = CategoricalSummary.from_wire(feature, reference)
+                self.features[name] = CategoricalSummary.from_wire(feature, reference)
         if profile.sample is not None and isinstance(wire.sample, SampleWire):
-            stats.sample = RowSample.from_wire(wire.sample, profile.sample.schema)
-        return stats
+            self.sample = RowSample.from_wire(wire.sample, profile.sample.schema)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, InputStats):

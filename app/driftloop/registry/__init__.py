@@ -14,6 +14,7 @@ from driftloop.registry.errors import ArtifactError, RegistryError, StaleStateEr
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import OutboxRow, Relay, kafka_sender
 from driftloop.registry.rows import HistoryRow, ModelRow, NewVersion, VersionRow
+from driftloop.registry.run_log import RunEntry, RunLog
 from driftloop.registry.runs import Run, RunStore
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "RegistryError",
     "Relay",
     "Run",
+    "RunEntry",
+    "RunLog",
     "RunStore",
     "StaleStateError",
     "VersionRow",

@@ -68,6 +68,26 @@ class ArtifactStore:
         _sync_folder(target.parent)
         return reference
 
+    def put_beside(self, reference: ArtifactRef, suffix: str, data: bytes) -> str:
+        """Store a note about a file that is there under the file's name and one more suffix, such as ``.dvc``. It has
+        no digest of its own: it must follow from the file alone, and goes away with it. Returns its name."""
+        uri = f"{reference.uri}{suffix}"
+        match = _URI.fullmatch(uri)
+        if match is None or not suffix:
+            raise ArtifactError(f"expected a suffix such as '.dvc' to a name with at most one, got {uri!r}")
+        target = self.folder / uri
+        self._check_inside(target.parent, uri)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=WRITING)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return uri
+
     def path(self, artifact: ArtifactRef | str) -> Path:
         """Where the file is. It is not read: use :meth:`read` for content that is checked.
 

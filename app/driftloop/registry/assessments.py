@@ -219,18 +219,38 @@ class AssessmentStore:
         with reading(self._engine) as connection:
             return [_decode_alert(body) for body in connection.execute(statement.order_by(alert_events.c.id)).scalars()]
 
-    def decisions(self, model_id: str | None = None, limit: int = 100) -> list[PolicyDecision]:
-        """What the policy said, newest first."""
-        return [_decode_decision(body) for body in self._bodies(policy_decisions, model_id, limit)]
+    def decisions(
+        self,
+        model_id: str | None = None,
+        limit: int | None = 100,
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+    ) -> list[PolicyDecision]:
+        """What the policy said, and what people asked for, newest first; of windows that end in (from_ms, to_ms].
+        ``limit`` None: all."""
+        bodies = self._bodies(policy_decisions, model_id, limit, from_ms, to_ms)
+        return [_decode_decision(body) for body in bodies]
 
     def commands(self, model_id: str | None = None, limit: int = 100) -> list[RetrainCommand]:
         """Retrain commands, newest first."""
         return [_decode_command(body) for body in self._bodies(commands, model_id, limit)]
 
-    def _bodies(self, table: Any, model_id: str | None, limit: int) -> list[bytes]:
+    def _bodies(
+        self,
+        table: Any,
+        model_id: str | None,
+        limit: int | None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+    ) -> list[bytes]:
         statement = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
         if model_id is not None:
             statement = statement.where(table.c.model_id == model_id)
+        if from_ms is not None:
+            statement = statement.where(table.c.window_end_ms > from_ms)
+        if to_ms is not None:
+            statement = statement.where(table.c.window_end_ms <= to_ms)
         with reading(self._engine) as connection:
             return [bytes(body) for body in connection.execute(statement).scalars()]
 
@@ -300,7 +320,12 @@ def _write_decision(connection: Connection, decision: PolicyDecision) -> bool:
         "body": body,
         "body_sha256": hashlib.sha256(body).hexdigest(),
     }
-    return insert_new(connection, policy_decisions, row)
+    if not insert_new(connection, policy_decisions, row):
+        return False
+    where = f"{decision.model_id}:{decision.window_end_ms}:{decision.trigger}"
+    key = f"decision:{where}:{row['body_sha256']}"
+    outbox.add(connection, event_key=key, topic=outbox.POLICY_DECISIONS, key=decision.model_id, value=body)
+    return True
 
 
 def _write_command(connection: Connection, command: RetrainCommand) -> bool:

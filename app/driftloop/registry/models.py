@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sqlalchemy import Engine, func, select, update
 
 from driftloop.registry._aliases import alias_changes, aliases_of, move_alias, was_promoted_for
@@ -204,10 +206,25 @@ class Registry:
 
     def fail(self, model_id: str, command_id: str, reason: str, event_time_ms: int, actor: str = "driftloop") -> None:
         """Say that a command led to no version (too few rows, a crash of the training). Once for each command."""
+        self._without_version("failed", model_id, command_id, reason, event_time_ms, actor)
+
+    def hold(self, model_id: str, command_id: str, reason: str, event_time_ms: int, actor: str = "driftloop") -> None:
+        """Say that nothing was trained for a command, because a guard held it. Once for each command."""
+        self._without_version("held", model_id, command_id, reason, event_time_ms, actor)
+
+    def _without_version(
+        self,
+        action: Literal["failed", "held"],
+        model_id: str,
+        command_id: str,
+        reason: str,
+        event_time_ms: int,
+        actor: str,
+    ) -> None:
         with writing(self.engine) as connection:
             lock_model(connection, model_id)
             told = select(alias_history.c.id).where(
-                alias_history.c.command_id == command_id, alias_history.c.action == "failed"
+                alias_history.c.command_id == command_id, alias_history.c.action == action
             )
             if connection.execute(told.limit(1)).first() is not None:
                 return
@@ -217,7 +234,7 @@ class Registry:
                 model_id,
                 CHALLENGER,
                 names.get(CHALLENGER),
-                action="failed",
+                action=action,
                 subject=None,
                 reason=reason,
                 actor=actor,
@@ -226,7 +243,7 @@ class Registry:
             )
             announce(
                 connection,
-                "failed",
+                action,
                 model_id,
                 None,
                 event_time_ms=event_time_ms,

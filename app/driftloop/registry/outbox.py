@@ -21,11 +21,22 @@ from driftloop.events.topics import Topics
 from driftloop.registry.database import insert_new, reading, writing
 from driftloop.registry.tables import outbox, relay_lease
 
-__all__ = ["ALERTS", "MODEL_EVENTS", "RETRAIN_COMMANDS", "WINDOW_REPORTS", "OutboxRow", "Relay", "add", "kafka_sender"]
+__all__ = [
+    "ALERTS",
+    "MODEL_EVENTS",
+    "POLICY_DECISIONS",
+    "RETRAIN_COMMANDS",
+    "WINDOW_REPORTS",
+    "OutboxRow",
+    "Relay",
+    "add",
+    "kafka_sender",
+]
 
 #: Topic names without their prefix.
 WINDOW_REPORTS = "window-reports"
 ALERTS = "alerts"
+POLICY_DECISIONS = "policy-decisions"
 RETRAIN_COMMANDS = "retrain-commands"
 MODEL_EVENTS = "model-events"
 

@@ -30,6 +30,7 @@ REFERRING: tuple[Column[object], ...] = (
     model_versions.c.gates,
     runs.c.command,
     runs.c.reason,
+    runs.c.files,
     commands.c.body,
     alias_history.c.reason,
 )

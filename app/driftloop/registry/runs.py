@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Engine, Row, select, update
 
 from driftloop.events.decisions import RetrainCommand
-from driftloop.registry.database import insert_new, reading, writing
+from driftloop.registry.database import insert_new, reading, storable, writing
+from driftloop.registry.run_log import RunLog
 from driftloop.registry.tables import runs
 
 __all__ = ["Run", "RunOutcome", "RunStore"]
 
-RunOutcome = Literal["registered", "promoted", "rejected", "failed"]
+RunOutcome = Literal["registered", "promoted", "rejected", "failed", "held"]
 _decode_command = msgspec.json.Decoder(RetrainCommand).decode
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """The run of one command. ``outcome`` None: not finished. ``attempts`` counts how often it was leased; times are
-    wall time in seconds since 1970, as handed in."""
+    wall time in seconds since 1970, as handed in. ``files``: names in the artifact store of what the run has put there
+    (``dataset``, ``manifest``, ``validation``, ``expectations``)."""
 
     command: RetrainCommand
     owner: str
@@ -31,6 +34,8 @@ class Run:
     outcome: RunOutcome | None
     version: str | None
     reason: str
+    ended: float | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunStore:
@@ -42,6 +47,8 @@ class RunStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        #: What the runs say while they go on.
+        self.log = RunLog(engine)
 
     def lease(self, command: RetrainCommand, owner: str, lease_seconds: float, now: float) -> Run | None:
         """Take the command for ``lease_seconds``. None: it is finished, or leased by another who still has time."""
@@ -79,15 +86,33 @@ class RunStore:
         with writing(self._engine) as connection:
             return connection.execute(statement).rowcount == 1
 
-    def finish(self, command_id: str, outcome: RunOutcome, version: str | None, reason: str) -> bool:
+    def finish(
+        self, command_id: str, outcome: RunOutcome, version: str | None, reason: str, now: float | None = None
+    ) -> bool:
         """End the run for good. False: it had ended before, and stays as it was."""
+        ended_ms = None if now is None else _ms(now)
         statement = (
             update(runs)
             .where(runs.c.command_id == command_id, runs.c.outcome.is_(None))
-            .values(outcome=outcome, version=version, reason=reason)
+            .values(outcome=outcome, version=version, reason=storable(reason), ended_wall_ms=ended_ms)
         )
         with writing(self._engine) as connection:
             return connection.execute(statement).rowcount == 1
+
+    def keep_file(self, command_id: str, role: str, uri: str) -> None:
+        """The run has put a file into the artifact store: it stays there as long as the run names it."""
+        mine = runs.c.command_id == command_id
+        with writing(self._engine) as connection:
+            row = connection.execute(select(runs.c.files).where(mine).with_for_update()).first()
+            if row is not None:
+                files = {**_files(row.files), role: uri}
+                connection.execute(update(runs).where(mine).values(files=msgspec.json.encode(files).decode()))
+
+    def find(self, name: str) -> list[Run]:
+        """The runs whose command id begins with ``name``, at most ten."""
+        statement = select(runs).where(runs.c.command_id.startswith(name, autoescape=True))
+        with reading(self._engine) as connection:
+            return [_run(row) for row in connection.execute(statement.order_by(runs.c.command_id).limit(10))]
 
     def get(self, command_id: str) -> Run | None:
         """The run of a command, or None if nobody has taken it."""
@@ -118,4 +143,10 @@ def _run(row: Row[Any]) -> Run:
         outcome=row.outcome,
         version=row.version,
         reason=row.reason,
+        ended=None if row.ended_wall_ms is None else row.ended_wall_ms / 1000,
+        files=_files(row.files),
     )
+
+
+def _files(text: str | None) -> dict[str, str]:
+    return {} if text is None else msgspec.json.decode(text, type=dict[str, str])

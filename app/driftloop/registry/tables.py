@@ -37,6 +37,7 @@ __all__ = [
     "partition_progress",
     "policy_decisions",
     "relay_lease",
+    "run_log",
     "runs",
     "schema_version",
     "window_reports",
@@ -243,4 +244,20 @@ runs = Table(
     Column("outcome", String(16)),
     Column("version", _NAME),
     Column("reason", Text, nullable=False),
+    Column("ended_wall_ms", BigInteger),
+    # JSON: what the run has put into the artifact store, by its role.
+    Column("files", Text),
+)
+
+#: What running trainings say, so that other processes can follow them. Bounded: see run_log.py.
+run_log = Table(
+    "run_log",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("command_id", _DIGEST, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("at_wall_ms", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Index(None, "command_id", "id"),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from driftloop.spec.document import read_document
+from driftloop.spec.expectation_file import read_expectations
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.problems import Problem, SpecError
 from driftloop.spec.semantics import semantic_problems
@@ -16,8 +17,8 @@ from driftloop.spec.shape import convert, find_problems
 __all__ = ["SpecError", "load_spec", "load_specs", "parse_spec", "spec_digest"]
 
 
-def parse_spec(text: str, source: str = "<text>") -> ModelSpec:
-    """The spec in a YAML text; ``source`` names it in errors.
+def parse_spec(text: str, source: str = "<text>", folder: Path | None = None) -> ModelSpec:
+    """The spec in a YAML text; ``source`` names it in errors, files that it names are relative to ``folder``.
 
     Raises :class:`SpecError` that lists everything that is wrong.
 
@@ -27,8 +28,8 @@ def parse_spec(text: str, source: str = "<text>") -> ModelSpec:
     document = read_document(text, source)
     found = find_problems(ModelSpec, document.value)
     if not found:
-        spec = convert(ModelSpec, document.value)
-        found = semantic_problems(spec)
+        spec, found = read_expectations(convert(ModelSpec, document.value), folder or Path())
+        found = found or semantic_problems(spec)
         if not found:
             return spec
     raise SpecError([document.problem(path, text) for path, text in found])
@@ -44,7 +45,7 @@ def load_spec(path: Path | str) -> ModelSpec:
         raise SpecError([Problem(str(path), "", None, f"expected text in UTF-8: {error}")]) from None
     except OSError as error:
         raise SpecError([Problem(str(path), "", None, f"cannot read the file: {error.strerror}")]) from None
-    return parse_spec(text, str(path))
+    return parse_spec(text, str(path), Path(path).parent)
 
 
 def load_specs(folder: Path | str) -> dict[str, ModelSpec]:

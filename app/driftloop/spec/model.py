@@ -217,7 +217,8 @@ class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     Shares are tolerated ones: ``type_errors`` of the records; ``infinite``, ``constant`` (the one value) and
     ``stuck_values`` (one value, or one gap between anchors) more than in the reference; ``lost_categories`` of the
-    reference's rows; ``repeated_ids`` and ``duplicate_rows`` more than before; ``new_keys`` of the rows looked at.
+    reference's rows; ``repeated_ids`` and ``duplicate_rows`` more than before; ``new_keys`` of the rows looked at;
+    ``label_coverage`` of the labels that are to be expected for a band of scores.
     ``volume`` is a factor: fewer rows than the expected ones over it, or more than times it. ``empty_windows`` in a row
     are reported at most."""
 
@@ -231,6 +232,7 @@ class QualityRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     repeated_ids: Fraction | None = 0.1
     duplicate_rows: Fraction | None = 0.2
     new_keys: Fraction | None = 0.05
+    label_coverage: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = 0.2
     absent_keys: bool = True
     volume: Annotated[float, Meta(gt=1.0)] | None = 2.0
     empty_windows: Annotated[int, Meta(ge=0, le=1_000)] = 7

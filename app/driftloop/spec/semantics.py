@@ -8,6 +8,8 @@ from typing import Any
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import concept_problems
+from driftloop.spec.expectations import expectation_problems
+from driftloop.spec.gate_problems import gate_problems
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import (
     ESTIMATED_METRICS,
@@ -19,10 +21,12 @@ from driftloop.spec.metrics import (
 )
 from driftloop.spec.model import DriftMethod, ModelSpec, PerformanceRule
 from driftloop.spec.multivariate import multivariate_problems
-from driftloop.spec.policy import TriggerSpec
 from driftloop.spec.problems import KeyPath, did_you_mean
 from driftloop.spec.references import MAX_REFERENCE_WINDOWS, reference_problems
 from driftloop.spec.thresholds import ThresholdRule, threshold_problems
+from driftloop.spec.training_problems import training_problems
+from driftloop.spec.triggers import policy_problems
+from driftloop.spec.validation import validation_problems
 
 __all__ = ["semantic_problems"]
 
@@ -53,8 +57,11 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         _ranking,
         _concept,
         _alerts,
-        _policy,
+        policy_problems,
         _training,
+        training_problems,
+        validation_problems,
+        expectation_problems,
         _gates,
     ]
     return [problem for check in checks for problem in check(spec)]
@@ -68,9 +75,6 @@ def _durations(spec: ModelSpec) -> Found:
     yield from _duration(("policy", "cooldown"), spec.policy.cooldown)
     yield from _duration(("training", "last"), spec.training.last, positive=True)
     yield from _duration(("training", "time_limit"), spec.training.time_limit, positive=True)
-    for index, trigger in enumerate(spec.policy.triggers):
-        if trigger.every is not None:
-            yield from _duration(("policy", "triggers", index, "every"), trigger.every, positive=True)
 
 
 def _duration(path: KeyPath, text: str, *, positive: bool = False) -> Found:
@@ -386,34 +390,6 @@ def _alerts(spec: ModelSpec) -> Found:
         )
 
 
-def _policy(spec: ModelSpec) -> Found:
-    triggers = spec.policy.triggers
-    for index, trigger in enumerate(triggers):
-        yield from _trigger(spec, ("policy", "triggers", index), trigger)
-    for index, _ in _repeated(triggers):
-        yield ("policy", "triggers", index), "the same trigger is listed twice"
-
-
-def _trigger(spec: ModelSpec, path: KeyPath, trigger: TriggerSpec) -> Found:
-    if trigger.on == "schedule" and trigger.every is None:
-        yield (*path, "every"), "a schedule trigger needs 'every', such as every: 30d"
-    if trigger.on != "schedule" and trigger.every is not None:
-        yield (*path, "every"), f"only a schedule trigger has 'every', and this one is on {trigger.on!r}; leave it out"
-    if trigger.on == "estimated_performance" and not any(rule.estimated for rule in spec.performance.rules):
-        yield (*path, "on"), "a trigger on estimated_performance needs a rule with estimated: true, and there is none"
-    if trigger.on == "performance" and not any(not rule.estimated for rule in spec.performance.rules):
-        yield (*path, "on"), "a performance trigger needs a rule under performance.rules, and there is none"
-    if trigger.on == "concept" and not spec.concept.detectors:
-        yield (*path, "on"), "a concept trigger needs a detector under concept.detectors, and there is none"
-    if trigger.on == "drift" and trigger.share <= 0.0:
-        yield (*path, "share"), "expected a number above 0: with 0 every window would count"
-    if trigger.share_weighted is not None and (trigger.on != "drift" or trigger.share_weighted <= 0.0):
-        yield (
-            (*path, "share_weighted"),
-            f"expected a number above 0 in a trigger on 'drift', got {trigger.share_weighted:g} on {trigger.on!r}",
-        )
-
-
 def _training(spec: ModelSpec) -> Found:
     if spec.training.since_change and not spec.concept.detectors:
         yield (
@@ -431,14 +407,11 @@ def _training(spec: ModelSpec) -> Found:
 def _gates(spec: ModelSpec) -> Found:
     for index, gate in enumerate(spec.gates):
         path: KeyPath = ("gates", index)
-        if gate.gate == "metric" and gate.metric in VALUE_METRICS:
+        if gate.gate in ("metric", "slices", "robustness") and gate.metric in VALUE_METRICS:
             yield (*path, "metric"), f"{gate.metric!r} is no metric of a gate: compare models by another one"
-        elif gate.gate == "metric" and gate.metric is not None:
+        elif gate.gate in ("metric", "slices", "robustness") and gate.metric is not None:
             yield from _metric(spec, (*path, "metric"), gate.metric)
-        elif gate.metric is not None:
-            yield (*path, "metric"), f"only a gate of the kind 'metric' has a metric, and this is {gate.gate!r}"
-        if gate.margin < 0.0:
-            yield (*path, "margin"), f"expected a number from 0 on, got {gate.margin:g}"
+        yield from gate_problems(spec, path, gate)
         yield from _confidence((*path, "confidence"), gate.confidence)
     for index, _ in _repeated(spec.gates):
         yield ("gates", index), "the same gate is listed twice"

@@ -10,31 +10,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy.exc import OperationalError
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage
 from driftloop.events.reports import WindowReport
 from driftloop.judging.assessor import Advance, Assessor, Lookups
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_batches
+from driftloop.kafka.producer import Producer
+from driftloop.monitoring.outputs import DeadLetter
+from driftloop.observability.metrics import Metrics
 from driftloop.registry import AssessmentStore, Committed, Relay, StaleStateError
 from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.streaming.catalog import RegistryCatalog
+from driftloop.streaming.dead_letters import produce_dead_letters
 from driftloop.streaming.made_by import stamped
 from driftloop.streaming.models_view import ModelsView
+from driftloop.streaming.partials import readable_partials
 from driftloop.streaming.placement import model_partition
 
 __all__ = ["AssessorService"]
 
 log = structlog.get_logger(__name__)
-_decode = msgspec.json.Decoder(PartialMessage).decode
-
 _DATABASE_PATIENCE_S = 60.0
 #: Open windows are reported no more often than this, and so many at a time for each model partition.
 _OPEN_REPORTS_EVERY_S = 5.0
@@ -52,6 +52,8 @@ class AssessorService:
         store: AssessmentStore,
         relay: Relay,
         view: ModelsView,
+        producer: Producer,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._topic = settings.topics.window_partials
@@ -60,6 +62,8 @@ class AssessorService:
         self._store = store
         self._relay = relay
         self._view = view
+        self._producer = producer
+        self._metrics = metrics
         self._assessors: dict[int, Assessor] = {}
         self._warned: set[str] = set()
         self._lock = asyncio.Lock()
@@ -100,7 +104,8 @@ class AssessorService:
             progress=self._store.load_state(_progress_key(partition)),
         )
         for batch in read_batches(client_config(self._settings), self._topic, partition, start):
-            assessor.take(_messages(batch))
+            # What cannot be read was put among the dead letters when it was delivered, or will be.
+            assessor.take(readable_partials(batch, self._settings.source_partitions)[0])
         return assessor
 
     async def revoke(self, partitions: Iterable[int]) -> None:
@@ -118,9 +123,19 @@ class AssessorService:
             assessor = self._assessors.get(batch.partition)
             if assessor is None:
                 return
-            assessor.take(_messages(batch))
+            messages, letters = readable_partials(batch, self._settings.source_partitions)
+            if letters:
+                await asyncio.to_thread(self._bury, letters)
+            assessor.take(messages)
             await self._advance(batch.partition)
         await self.relay()
+
+    def _bury(self, letters: list[DeadLetter]) -> None:
+        for letter in letters:
+            log.warning("unreadable partial", partition=letter.partition, offset=letter.offset, error=letter.message)
+            self._metrics.dead_letter(letter.code)
+        produce_dead_letters(self._producer, self._settings.topics.dead_letters, letters, "assessor")
+        self._producer.flush()
 
     async def _advance(self, partition: int) -> None:
         assessor = self._assessors[partition]
@@ -208,9 +223,3 @@ class AssessorService:
 
 def _progress_key(partition: int) -> str:
     return f"@progress/{partition}"
-
-
-def _messages(batch: RecordBatch) -> list[tuple[int, Any]]:
-    return [
-        (offset, _decode(value)) for offset, value in zip(batch.offsets, batch.values, strict=True) if value is not None
-    ]

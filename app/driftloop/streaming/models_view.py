@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from driftloop.events.decisions import ModelEvent
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError
 from driftloop.kafka.tail_reader import TailReader
@@ -69,7 +70,13 @@ class ModelsView:
             for record in self._tail.poll(0.0):
                 if record.value is None:
                     continue
-                event = _decode(record.value)
+                try:
+                    event = _decode(record.value)
+                except UNDECODABLE as error:
+                    log.warning(
+                        "unreadable model event", partition=record.partition, offset=record.offset, error=str(error)
+                    )
+                    continue
                 if event.model_id in self._models and event.event_id not in self._seen:
                     self._seen[event.event_id] = None
                     if len(self._seen) > 10_000:

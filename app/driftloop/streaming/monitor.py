@@ -18,7 +18,6 @@ import structlog
 from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import SourceProgress
 from driftloop.kafka.config import ClientConfig, client_config
-from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.log_reader import read_batches
 from driftloop.kafka.producer import Producer
 from driftloop.monitoring.catalog import Catalog
@@ -28,6 +27,7 @@ from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
 from driftloop.settings import Settings
 from driftloop.streaming.alignment import Position
+from driftloop.streaming.dead_letters import produce_dead_letters
 from driftloop.streaming.placement import model_partition
 from driftloop.streaming.recovery import latest_progress, rebuild
 
@@ -172,19 +172,8 @@ class MonitorService:
     def _emit(self, outputs: MonitorOutputs, topic: str) -> None:
         for key, value in outputs.labeled:
             self._producer.produce(self._topics.labeled, value, key)
+        produce_dead_letters(self._producer, self._topics.dead_letters, outputs.dead_letters, "monitor")
         for letter in outputs.dead_letters:
-            key_bytes, value_bytes, headers = dead_letter(
-                topic=letter.topic,
-                partition=letter.partition,
-                offset=letter.offset,
-                key=letter.key,
-                value=letter.value,
-                headers=letter.headers,
-                code=letter.code,
-                message=letter.message,
-                stage="monitor",
-            )
-            self._producer.produce(self._topics.dead_letters, value_bytes, key_bytes, headers=headers)
             self._metrics.dead_letter(letter.code)
         for model_id, count in outputs.predictions.items():
             self._metrics.predictions(model_id, count)

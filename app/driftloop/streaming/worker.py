@@ -25,6 +25,7 @@ from driftloop.streaming.app import EXIT_FATAL, build_app
 from driftloop.streaming.assessor import AssessorService
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.monitor import MonitorService
+from driftloop.streaming.partials import MALFORMED_PARTIAL
 from driftloop.streaming.runtime import Runtime, open_runtime
 
 __all__ = ["Role", "run_worker"]
@@ -70,7 +71,7 @@ class _Worker:
         except SQLAlchemyError as error:
             log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
             return 1
-        runtime.metrics.declare(runtime.specs, DEAD_LETTER_CODES)
+        runtime.metrics.declare(runtime.specs, (*DEAD_LETTER_CODES, MALFORMED_PARTIAL))
         apps = self._apps(runtime)
         server = None
         if self._settings.metrics_port:
@@ -121,6 +122,8 @@ class _Worker:
                 runtime.assessments,
                 runtime.relay,
                 ModelsView(settings, runtime.registry, runtime.assessments, runtime.metrics),
+                runtime.producer,
+                runtime.metrics,
             )
             apps.append(
                 build_app(

@@ -9,15 +9,18 @@ standard input open: when it closes, the parent is gone, and the child ends at o
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,24 +29,35 @@ from driftloop.events.decisions import GateResult
 from driftloop.events.time import duration_text
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.model import ModelSpec
-from driftloop.training import artifacts
+from driftloop.spec.training import TrainingSpec
+from driftloop.training import artifacts, progress
+from driftloop.training.child_output import LOG, ChildOutput, FileListener, ended_by
+from driftloop.training.choice import Choice
 from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
+from driftloop.training.learning_on import LearnedOn
+from driftloop.training.limits import bound_memory, bound_threads, resident_bytes, too_large
+from driftloop.training.search import SearchResult
 from driftloop.training.train import Champion, Trained, train
+from driftloop.training.validation.keep import write_results
+from driftloop.training.validation.validate import reason_of, validate
 
 __all__ = ["ChampionFile", "Job", "TrainingCancelled", "TrainingFailed", "TrainingProcesses", "train_in_child"]
 
-_JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _LOG = (
+_JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _REFERENCE = (
     "job.json",
     "data.parquet",
     "champion.skops",
     "result.json",
     "artifact.skops",
     "profile.json",
-    "child.log",
+    "reference.json",
 )
 _POLL_S = 0.05
 _PARENT_GONE = 75
+_EARLY_BYTES = 8_192
+#: What is started for a training.
+COMMAND = [sys.executable, "-m", "driftloop.training.child"]
 
 
 class TrainingFailed(Exception):
@@ -55,13 +69,16 @@ class TrainingCancelled(Exception):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What the child is told. ``champion_version`` None: there is no champion to compare with."""
+    """What the child is told. ``champion_version`` None: there is no champion to compare with. ``unreadable``: so many
+    rows were left out of the data, not fitting the spec."""
 
     spec: ModelSpec
     seed: int
     champion_version: str | None = None
     champion_sha256: str | None = None
     champion_trained_to_ms: int | None = None
+    changed_at_ms: int | None = None
+    unreadable: int = 0
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
@@ -75,15 +92,21 @@ class JobResult(Struct, frozen=True, kw_only=True):
     holdout_rows: int = 0
     seen_from_ms: int = 0
     seen_to_ms: int = 0
+    parameters: dict[str, Any] | None = None
+    choice: Choice | None = None
+    search: SearchResult | None = None
+    learned_on: LearnedOn | None = None
 
 
 @dataclass(frozen=True)
 class ChampionFile:
-    """The champion as the registry has it. ``artifact`` None: it has no model file."""
+    """The champion as the registry has it. ``artifact`` None: it has no model file; ``profile``: its encoded reference
+    profile, None if it has none."""
 
     version: str
     artifact: bytes | None
     trained_to_ms: int | None
+    profile: bytes | None = None
 
 
 class TrainingProcesses:
@@ -122,13 +145,18 @@ def train_in_child(
     *,
     seed: int,
     folder: Path,
+    changed_at_ms: int | None = None,
+    unreadable: int = 0,
     processes: TrainingProcesses | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """:func:`driftloop.training.train.train` in a child process, within the spec's time limit.
+    """:func:`driftloop.training.train.train` in a child process, within the spec's limits of time and memory, after
+    :func:`driftloop.training.validation.validate.validate`, whose results are in the folder afterwards (also of a
+    training that ends here).
 
-    ``folder`` must exist and be empty. Raises :class:`TrainingFailed` for a refusal, a crash or the time limit, and
-    :class:`TrainingCancelled` once ``cancelled()`` says so. No child is left behind.
+    ``folder`` must exist and be empty. What the child says goes to :mod:`driftloop.training.progress`. Raises
+    :class:`TrainingFailed` for a refusal, a crash or a limit, and :class:`TrainingCancelled` once ``cancelled()`` says
+    so. No child is left behind.
     """
     file = None if champion is None else champion.artifact
     job = Job(
@@ -137,12 +165,16 @@ def train_in_child(
         champion_version=None if champion is None else champion.version,
         champion_sha256=None if file is None else hashlib.sha256(file).hexdigest(),
         champion_trained_to_ms=None if champion is None else champion.trained_to_ms,
+        changed_at_ms=changed_at_ms,
+        unreadable=unreadable,
     )
     (folder / _JOB).write_bytes(msgspec.json.encode(job))
     (folder / _DATA).write_bytes(parquet)
     if file is not None:
         (folder / _CHAMPION).write_bytes(file)
-    _run((processes or TrainingProcesses()).take(), folder, spec.training.time_limit_ms, cancelled)
+    if champion is not None and champion.profile is not None:
+        (folder / _REFERENCE).write_bytes(champion.profile)
+    _run((processes or TrainingProcesses()).take(), folder, spec.training, cancelled)
     result = msgspec.json.decode((folder / _RESULT).read_bytes(), type=JobResult)
     if result.error is not None:
         raise TrainingFailed(result.error)
@@ -156,19 +188,37 @@ def train_in_child(
         holdout_rows=result.holdout_rows,
         seen_from_ms=result.seen_from_ms,
         seen_to_ms=result.seen_to_ms,
+        parameters=result.parameters,
+        choice=result.choice,
+        search=result.search,
+        learned_on=result.learned_on,
     )
 
 
 def _launch() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "driftloop.training.child"],
+    # What it writes before it has a job, such as why it cannot be imported. A file, since nobody reads a pipe by then.
+    early = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
+    process = subprocess.Popen(
+        COMMAND,
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=early,
+        stderr=subprocess.STDOUT,
         # Ctrl-C in a terminal is for the worker, which then decides.
         start_new_session=True,
         # OpenMP's threads spin while they wait, which on a machine with other work slows both down many times over.
         env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
     )
+    process.stdout = early
+    return process
+
+
+def _said_early(process: subprocess.Popen[bytes]) -> list[str]:
+    """What a process wrote that has not come as far as its job."""
+    if process.stdout is None:
+        return []
+    process.stdout.seek(0, os.SEEK_END)
+    process.stdout.seek(max(0, process.stdout.tell() - _EARLY_BYTES))
+    return [line for line in process.stdout.read().decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -178,41 +228,66 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
-def _run(process: subprocess.Popen[bytes], folder: Path, time_limit_ms: int, cancelled: Callable[[], bool]) -> None:
+def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, cancelled: Callable[[], bool]) -> None:
     """Hand the job to the child and wait for its end."""
-    deadline = time.monotonic() + time_limit_ms / 1000
+    deadline = time.monotonic() + limits.time_limit_ms / 1000
+    most_bytes = limits.memory_limit_bytes
+    output = ChildOutput(folder)
+    early: list[str] = []
     try:
         assert process.stdin is not None, "the child was started with a pipe"
         with contextlib.suppress(BrokenPipeError):  # it has died meanwhile, as its return code will tell
             process.stdin.write(f"{folder.resolve()}\n".encode())
             process.stdin.flush()
         while process.poll() is None:
+            output.forward()
             if cancelled():
                 raise TrainingCancelled
             if time.monotonic() > deadline:
-                raise TrainingFailed(f"the training took longer than its time limit of {duration_text(time_limit_ms)}")
+                output.forward(to_end=True)
+                took = f"the training took longer than its time limit of {duration_text(limits.time_limit_ms)}"
+                raise TrainingFailed(_with_words(took, output.last_words()))
+            if most_bytes is not None and resident_bytes(process.pid) > most_bytes:
+                output.forward(to_end=True)
+                raise TrainingFailed(_with_words(too_large(most_bytes), output.last_words()))
             time.sleep(_POLL_S)
+        output.forward(to_end=True)
+        early = _said_early(process)
     finally:
         _end(process)
-    if process.returncode < 0:
-        raise TrainingFailed(f"the training process was ended by signal {-process.returncode} (out of memory?)")
     if process.returncode != 0 or not (folder / _RESULT).exists():
-        written = (folder / _LOG).read_text("utf-8", "replace") if (folder / _LOG).exists() else ""
-        lines = written.strip().splitlines()
-        said = lines[-1][:500] if lines else "it did not come as far as the training, see the trainer's log"
-        raise TrainingFailed(f"the training process ended with code {process.returncode}: {said}")
+        for text in early:
+            progress.line(text)
+        ended = f"the training process {ended_by(process.returncode)}"
+        raise TrainingFailed(_with_words(ended, output.last_words() or " / ".join(early[-3:])[-600:]))
+
+
+def _with_words(what: str, last_words: str) -> str:
+    return f"{what}; the last it said: {last_words}" if last_words else f"{what}; it said nothing"
 
 
 def _work(folder: Path) -> None:
     """The child's side."""
     job = msgspec.json.decode((folder / _JOB).read_bytes(), type=Job)
+    limit = job.spec.training.memory_limit_bytes
+    if job.spec.training.threads is not None:
+        bound_threads(job.spec.training.threads)
+    if limit is not None:
+        bound_memory(limit)
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / _DATA).read_bytes())
-        trained = train(job.spec, data, _champion(folder, job), seed=job.seed)
-    except (EstimatorError, SplitError, artifacts.ArtifactError) as error:
+        _validate(folder, job, data)
+        trained = train(job.spec, data, _champion(folder, job), seed=job.seed, changed_at_ms=job.changed_at_ms)
+    except (EstimatorError, SplitError, TrainingFailed, artifacts.ArtifactError) as error:
         result = JobResult(error=str(error))
+    except MemoryError:
+        if limit is None:
+            raise
+        result = JobResult(error=too_large(limit))
     else:
         (folder / _ARTIFACT).write_bytes(trained.artifact)
         (folder / _PROFILE).write_bytes(trained.profile.encode())
@@ -224,8 +299,28 @@ def _work(folder: Path) -> None:
             holdout_rows=trained.holdout_rows,
             seen_from_ms=trained.seen_from_ms,
             seen_to_ms=trained.seen_to_ms,
+            parameters=trained.parameters,
+            choice=trained.choice,
+            search=trained.search,
+            learned_on=trained.learned_on,
         )
     (folder / _RESULT).write_bytes(msgspec.json.encode(result))
+
+
+def _validate(folder: Path, job: Job, data: TrainingSet) -> None:
+    """Check the data before anything is trained on it. Raises :class:`TrainingFailed`."""
+    progress.phase("validating the data")
+    path = folder / _REFERENCE
+    reference = ReferenceProfile.decode(path.read_bytes()) if path.exists() else None
+    asset = hashlib.sha256((folder / _DATA).read_bytes()).hexdigest()
+    result, suite_result = validate(job.spec, data, reference, unreadable=job.unreadable, asset=asset)
+    write_results(folder, result, suite_result)
+    for check in result.checks:
+        if check.verdict != "pass":
+            progress.line(f"{check.verdict}: {check.check}: {check.sentence}")
+    progress.line(f"validation: {result.verdict} after {len(result.checks):,} checks of {len(data):,} rows")
+    if result.verdict == "fail":
+        raise TrainingFailed(reason_of(result))
 
 
 def _champion(folder: Path, job: Job) -> Champion | None:
@@ -265,5 +360,7 @@ def _log_into(path: Path) -> None:
 
 if __name__ == "__main__":
     job_folder = _folder_from_parent()
-    _log_into(job_folder / _LOG)
-    _work(job_folder)
+    _log_into(job_folder / LOG)
+    faulthandler.enable()
+    with progress.listening(FileListener(job_folder)):
+        _work(job_folder)

@@ -20,7 +20,10 @@ from driftloop.performance.pointwise import MEAN_METRICS, evaluate, row_values
 from driftloop.spec.basics import Task
 from driftloop.spec.metrics import direction_of, known_metrics
 
-__all__ = ["Comparison", "compare", "metric_value"]
+__all__ = ["DEFAULT_METRIC", "Comparison", "compare", "metric_value", "resampled"]
+
+#: What models are compared by where the spec names no metric.
+DEFAULT_METRIC: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mae"}
 
 Floats = NDArray[np.float64]
 #: (b, n) weights of the rows in each of b resamples to (b,) values of the metric, NaN where it is undefined.
@@ -39,6 +42,7 @@ class Comparison:
 
     ``difference`` is challenger less champion, with its sign turned if lower is better: positive means the challenger
     is better. ``low`` and ``high`` bound it; they are NaN, like the values, where the metric is undefined (one class).
+    ``standard_error`` is the standard deviation of the difference over the resamples, NaN where there is no interval.
     """
 
     metric: str
@@ -48,6 +52,7 @@ class Comparison:
     low: float
     high: float
     rows: int
+    standard_error: float = math.nan
 
 
 def compare(
@@ -77,14 +82,15 @@ def compare(
     once = np.ones((1, rows))
     values = float(first(once)[0]), float(second(once)[0])
     draws = _LEAST_RESAMPLES * rows if isinstance(first, _ByRows) else _DRAWS
-    differences = direction * _resampled(rows, seed, draws, lambda weights: first(weights) - second(weights))
+    differences = direction * resampled(rows, seed, draws, lambda weights: first(weights) - second(weights))
     defined = differences[np.isfinite(differences)]
-    low = high = math.nan
+    low = high = spread = math.nan
     # A metric that most resamples leave undefined has no interval worth the name.
     if len(defined) > len(differences) / 2 and math.isfinite(values[0]) and math.isfinite(values[1]):
         tail = (1.0 - confidence) / 2.0
         low, high = (float(value) for value in np.quantile(defined, [tail, 1.0 - tail]))
-    return Comparison(metric, *values, direction * (values[0] - values[1]), low, high, rows)
+        spread = float(np.std(defined, ddof=1))
+    return Comparison(metric, *values, direction * (values[0] - values[1]), low, high, rows, spread)
 
 
 def metric_value(
@@ -96,7 +102,9 @@ def metric_value(
     return float(_metric(task, metric, labels, predictions, decision_threshold)(np.ones((1, len(labels))))[0])
 
 
-def _resampled(rows: int, seed: int, draws: int, statistic: Callable[[Floats], Floats]) -> Floats:
+def resampled(rows: int, seed: int, draws: int, statistic: Callable[[Floats], Floats]) -> Floats:
+    """``statistic`` of (b, rows) weights, for resamples of ``rows`` rows: (resamples,). About ``draws`` rows are drawn,
+    in 200 to 1,000 resamples."""
     generator = np.random.default_rng(seed)
     resamples = int(np.clip(draws // rows, _LEAST_RESAMPLES, _MOST_RESAMPLES))
     block = max(1, _BLOCK // rows)

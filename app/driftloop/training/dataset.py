@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from msgspec import Struct
 from numpy.typing import NDArray
 
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Labeled
 from driftloop.profiles.columns import (
     FeatureDecoder,
@@ -23,44 +22,21 @@ from driftloop.profiles.columns import (
     PredictionDecoder,
     PredictionValue,
 )
+from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
+from driftloop.training.column_statistics import ColumnStatistics, column_statistics
+from driftloop.training.dataset_manifest import DatasetQuery, OffsetRange, TrainingManifest
 from driftloop.training.estimators import feature_frame
+from driftloop.training.newest_rows import rank
 
 __all__ = ["OffsetRange", "SplitError", "TrainingManifest", "TrainingSet", "cut", "from_frame"]
 
 _LABEL, _SAID, _TIME, _ID, _VERSION = "@label", "@prediction", "@predicted_at_ms", "@prediction_id", "@model_version"
+_KNOWN = "@labeled_at_ms"
 
 
 class SplitError(ValueError):
     """The rows cannot be split into an earlier and a later part."""
-
-
-class OffsetRange(Struct, frozen=True, kw_only=True, order=True):
-    """What was read of one partition: offsets ``first`` inclusive to ``end`` exclusive."""
-
-    partition: int
-    first: int
-    end: int
-
-
-class TrainingManifest(Struct, frozen=True, kw_only=True):
-    """Where a training set comes from and what is in it. Times in event-time milliseconds, [``from_ms``, ``to_ms``).
-
-    ``superseded`` rows lost to a correction or were copies; ``unreadable`` ones do not fit the model's spec any more.
-    """
-
-    model_id: str
-    topic: str
-    sources: list[OffsetRange]
-    from_ms: int
-    to_ms: int
-    rows: int
-    superseded: int
-    unreadable: int
-    first_predicted_ms: int
-    last_predicted_ms: int
-    columns: list[str]
-    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +45,8 @@ class TrainingSet:
 
     ``frame``: the features, as :func:`~driftloop.training.estimators.feature_frame` gives them. ``labels`` (n,): int64
     0 or 1, int64 class index, or float64. ``said``: what the model of ``versions`` (n, object) predicted live, float64
-    (n,) or (n, k), NaN where unknown. ``predicted_at_ms`` (n,) int64. ``ids`` (n, object).
+    (n,) or (n, k), NaN where unknown. ``predicted_at_ms`` (n,) int64. ``ids`` (n, object). ``labeled_at_ms`` (n,)
+    int64: when the label became known, None if that is not known.
     """
 
     frame: pd.DataFrame
@@ -81,12 +58,13 @@ class TrainingSet:
     superseded: int = 0
     unreadable: int = 0
     sources: Sequence[OffsetRange] = field(default=())
+    labeled_at_ms: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, chosen: slice) -> TrainingSet:
-        """A stretch of the rows."""
+    def rows(self, chosen: slice | NDArray[np.int64]) -> TrainingSet:
+        """A stretch of the rows, or those at ascending places."""
         return TrainingSet(
             frame=self.frame.iloc[chosen].reset_index(drop=True),
             labels=self.labels[chosen],
@@ -94,6 +72,21 @@ class TrainingSet:
             said=self.said[chosen],
             versions=self.versions[chosen],
             ids=self.ids[chosen],
+            sources=self.sources,
+            labeled_at_ms=None if self.labeled_at_ms is None else self.labeled_at_ms[chosen],
+        )
+
+    def followed_by(self, later: TrainingSet) -> TrainingSet:
+        """These rows and then others, which are not earlier."""
+        if len(self) == 0:
+            return later
+        return TrainingSet(
+            frame=pd.concat([self.frame, later.frame], ignore_index=True),
+            labels=np.concatenate([self.labels, later.labels]),
+            predicted_at_ms=np.concatenate([self.predicted_at_ms, later.predicted_at_ms]),
+            said=np.concatenate([self.said, later.said]),
+            versions=np.concatenate([self.versions, later.versions]),
+            ids=np.concatenate([self.ids, later.ids]),
             sources=self.sources,
         )
 
@@ -110,28 +103,42 @@ class TrainingSet:
             raise SplitError(f"{len(self):,} rows cannot be split into earlier ones and the last {holdout:.0%}")
         return self.rows(slice(0, boundary)), self.rows(slice(boundary, None))
 
-    def manifest(self, spec: ModelSpec, *, topic: str, from_ms: int, to_ms: int, sha256: str = "") -> TrainingManifest:
-        """The record that is kept beside the Parquet file of this digest."""
+    def manifest(
+        self, spec: ModelSpec, *, topic: str, query: DatasetQuery, sha256: str = "", size: int = 0, dvc: bool = False
+    ) -> TrainingManifest:
+        """The record that is kept beside the Parquet file of this digest and size."""
         return TrainingManifest(
             model_id=spec.model,
             topic=topic,
             sources=sorted(self.sources),
-            from_ms=from_ms,
-            to_ms=to_ms,
+            from_ms=query.from_ms,
+            to_ms=query.to_ms,
             rows=len(self),
             superseded=self.superseded,
             unreadable=self.unreadable,
-            first_predicted_ms=int(self.predicted_at_ms[0]) if len(self) else from_ms,
-            last_predicted_ms=int(self.predicted_at_ms[-1]) if len(self) else from_ms,
+            first_predicted_ms=int(self.predicted_at_ms[0]) if len(self) else query.from_ms,
+            last_predicted_ms=int(self.predicted_at_ms[-1]) if len(self) else query.from_ms,
             columns=list(self.frame.columns),
             sha256=sha256,
+            size=size,
+            spec_digest=spec_digest(spec),
+            query=query,
+            statistics=self._statistics(spec),
+            dvc=dvc,
         )
+
+    def _statistics(self, spec: ModelSpec) -> list[ColumnStatistics]:
+        names = np.array(spec.classes, dtype=object)
+        labels = names[self.labels] if spec.task == "multiclass" else self.labels.astype(np.float64)
+        features = [column_statistics(name, self.frame[name].to_numpy()) for name in self.frame.columns]
+        return [column_statistics(_LABEL, labels), *features]
 
     def to_parquet(self) -> bytes:
         """One Parquet file; the same rows give the same bytes with the same pyarrow."""
         columns: dict[str, Any] = {
             _ID: pa.array(self.ids.tolist(), pa.string()),
             _TIME: pa.array(self.predicted_at_ms, pa.int64()),
+            _KNOWN: pa.nulls(len(self), pa.int64()) if self.labeled_at_ms is None else pa.array(self.labeled_at_ms),
             _VERSION: pa.array(self.versions.tolist(), pa.string()),
             _LABEL: pa.array(self.labels),
             _SAID: pa.array(self.said.tolist(), pa.list_(pa.float64()) if self.said.ndim == 2 else pa.float64()),
@@ -152,6 +159,7 @@ class TrainingSet:
         """From :meth:`to_parquet`. Raises ``KeyError`` if a feature of the spec is not in the file."""
         table = pq.read_table(io.BytesIO(data))
         said = np.array(table.column(_SAID).to_pylist(), dtype=np.float64)
+        known = table.column(_KNOWN) if _KNOWN in table.column_names else None
         features = {name: table.column(name).to_pylist() for name in spec.features if name in table.column_names}
         return cls(
             frame=feature_frame(spec, pd.DataFrame({name: pd.Series(v, dtype=object) for name, v in features.items()})),
@@ -160,6 +168,7 @@ class TrainingSet:
             said=said.reshape(len(table), len(spec.classes)) if spec.task == "multiclass" else said,
             versions=np.array(table.column(_VERSION).to_pylist(), dtype=object),
             ids=np.array(table.column(_ID).to_pylist(), dtype=object),
+            labeled_at_ms=None if known is None or known.null_count else known.to_numpy().astype(np.int64),
         )
 
 
@@ -169,8 +178,9 @@ def cut(
     """The training set of the spec's model, of predictions made in [``from_ms``, ``to_ms``).
 
     ``rows`` may hold anything of ``labeled``, in any order. Of several rows of one prediction the one with the highest
-    (revision, labeled_at_ms) counts. Rows whose features, prediction or label the spec does not allow are left out and
-    counted. The result does not depend on the order of ``rows``.
+    (revision, labeled_at_ms) counts; of more than ``training.most_rows`` the newest are taken. Rows whose features,
+    prediction or label the spec does not allow are left out and counted. The result does not depend on the order of
+    ``rows``.
     """
     if spec.task == "ranking":
         raise SplitError(
@@ -184,17 +194,18 @@ def cut(
         known = best.get(row.prediction_id)
         if known is not None:
             superseded += 1
-            if _rank(row) <= _rank(known):
+            if rank(row) <= rank(known):
                 continue
         best[row.prediction_id] = row
     ordered = sorted(best.values(), key=lambda row: (row.predicted_at_ms, row.prediction_id))
+    ordered = ordered[-spec.training.most_rows :]
     features, labels, said = FeatureDecoder(spec), LabelDecoder(spec), PredictionDecoder(spec)
     kept: list[Labeled] = []
     decoded: list[tuple[Any, LabelValue, PredictionValue]] = []
     for row in ordered:
         try:
             decoded.append((features.decode_row(row.features), labels.decode(row.label), said.decode(row.prediction)))
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             continue
         kept.append(row)
     shape = (len(kept), len(spec.classes)) if spec.task == "multiclass" else (len(kept),)
@@ -208,6 +219,7 @@ def cut(
         superseded=superseded,
         unreadable=len(ordered) - len(kept),
         sources=tuple(sources),
+        labeled_at_ms=np.array([row.labeled_at_ms for row in kept], dtype=np.int64),
     )
 
 
@@ -231,11 +243,6 @@ def from_frame(
         versions=np.full(len(times), "", dtype=object),
         ids=np.array([f"row-{row}" for row in order], dtype=object),
     )
-
-
-def _rank(row: Labeled) -> tuple[int, int, int]:
-    # The offset settles which of two labels of the same revision and time counts: the one written later.
-    return row.revision, row.labeled_at_ms, row.label_offset
 
 
 def _label_type(spec: ModelSpec) -> type[np.float64] | type[np.int64]:

@@ -12,9 +12,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["content_digest"]
+from driftloop.multivariate.outcome import one_thread
+from driftloop.spec.model import ModelSpec
+from driftloop.training.estimators import predict
+
+__all__ = ["content_digest", "model_digest", "probe"]
+
+#: Rows of the probe set.
+PROBE_ROWS = 64
 
 
 def content_digest(model: object) -> str:
@@ -26,6 +34,48 @@ def content_digest(model: object) -> str:
     walk = _Walk()
     walk.visit(model)
     return walk.sha256.hexdigest()
+
+
+def model_digest(pipeline: Any, spec: ModelSpec) -> str:
+    """The canonical digest of a fitted model, SHA-256 in hex: its content (parameters and fitted arrays, for a River
+    model the state that is written to its file), and what it says about the rows of :func:`probe`, if it takes them.
+
+    Equal for the same fit on the same rows with the same libraries, whatever bytes the model file has.
+    """
+    sha256 = hashlib.sha256(content_digest(pipeline).encode())  # before it predicts: search trees count their calls
+    try:
+        with one_thread():
+            said = predict(pipeline, spec, probe(spec))
+    except (ValueError, TypeError):
+        # A user's own pipeline need not take missing values or categories that it has not seen.
+        said = np.empty(0)
+    # Adding 0 makes a zero of either sign the same one.
+    sha256.update(np.ascontiguousarray(said + 0.0, dtype="<f8").tobytes())
+    return sha256.hexdigest()
+
+
+def probe(spec: ModelSpec) -> pd.DataFrame:
+    """Rows that depend on the spec's features alone: numbers of many sizes, categories that the spec lists and others,
+    and missing values."""
+    columns: dict[str, Any] = {}
+    for name, feature in spec.features.items():
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
+        missing = rng.random(PROBE_ROWS) < 0.1
+        if feature.kind == "numeric":
+            numbers = rng.normal(size=PROBE_ROWS) * 10.0 ** rng.integers(-2, 4, PROBE_ROWS)
+            columns[name] = np.where(missing, np.nan, numbers)
+        elif feature.kind == "categorical":
+            texts = [*(feature.categories or []), "a", "b", "0", "1"]
+            chosen = rng.integers(0, len(texts), PROBE_ROWS).tolist()
+            columns[name] = [None if gone else texts[place] for place, gone in zip(chosen, missing, strict=True)]
+        else:
+            columns[name] = [None] * PROBE_ROWS
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=None if spec.features[name].kind == "numeric" else object)
+            for name, values in columns.items()
+        }
+    )
 
 
 class _Walk:

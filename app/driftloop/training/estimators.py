@@ -1,13 +1,13 @@
-"""scikit-learn pipelines named in a model's spec: build, fit, predict.
+"""Models named in a spec: build, fit, predict.
 
 One path from features to numbers for training, gates, reference profiles and the production service: whoever has a
-frame of features calls :func:`predict`. Only scikit-learn's own public estimators may be named; code of other packages
-is not imported because a spec says so.
+frame of features calls :func:`predict`. ``training.estimator`` names one of scikit-learn's own public classes, or, with
+a colon, a function of the user's that is imported where models are trained; ``training.river`` one of a list of
+River's.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Collection
 from typing import Any
@@ -21,9 +21,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from driftloop.profiles.columns import PREDICTION, Columns, prediction_column
 from driftloop.spec.model import FeatureSpec, ModelSpec
+from driftloop.training.callables import CallableError, fitted_by, is_callable_path
+from driftloop.training.construction import class_at, constructed
+from driftloop.training.errors import EstimatorError
+from driftloop.training.river import river_pipeline
 
 __all__ = ["EstimatorError", "build", "columns_of", "feature_frame", "fit", "predict"]
 
@@ -33,10 +38,6 @@ _TREES = ("sklearn.ensemble.", "sklearn.tree.")
 _CATEGORICAL = "categorical"
 _NUMERIC = "numeric"
 _MODEL = "model"
-
-
-class EstimatorError(ValueError):
-    """The spec's estimator cannot be built or cannot be fitted on these rows. The message says what to change."""
 
 
 def feature_frame(spec: ModelSpec, data: pd.DataFrame | Columns) -> pd.DataFrame:
@@ -156,24 +157,12 @@ def _estimator(spec: ModelSpec) -> Any:
             f"model {spec.model}: the spec names no training.estimator, so nothing can be trained; "
             "name one, such as sklearn.ensemble.HistGradientBoostingClassifier"
         )
-    module_name, _, class_name = path.rpartition(".")
-    allowed = module_name.startswith("sklearn.") and not any(part.startswith("_") for part in path.split("."))
-    if not allowed:
-        raise EstimatorError(
-            f"model {spec.model}: training.estimator {path!r} is not allowed; "
-            "name a public class of scikit-learn (sklearn.…)"
-        )
+    found = _sklearn_class(spec, path)
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError):
-        raise EstimatorError(
-            f"model {spec.model}: training.estimator {path!r} does not exist in this scikit-learn"
-        ) from None
-    if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
-        raise EstimatorError(f"model {spec.model}: training.estimator {path!r} is not an estimator class")
-    try:
-        estimator = found(**spec.training.parameters)
-    except TypeError as error:
+        estimator = found(**constructed(spec.training.parameters, lambda nested: _sklearn_class(spec, nested)))
+    except EstimatorError:
+        raise
+    except (TypeError, ValueError) as error:
         raise EstimatorError(f"model {spec.model}: training.parameters do not fit {path}: {error}") from None
     if spec.task == "ranking":
         raise EstimatorError(f"model {spec.model}: ranking models are watched, but cannot be trained here")
@@ -189,15 +178,31 @@ def _estimator(spec: ModelSpec) -> Any:
         )
     if "random_state" in estimator.get_params() and "random_state" not in spec.training.parameters:
         estimator.set_params(random_state=spec.training.seed)
-    return estimator
+    nested = {
+        name for name, value in estimator.get_params().items() if name.endswith("__random_state") and value is None
+    }
+    return estimator.set_params(**dict.fromkeys(sorted(nested), spec.training.seed))
 
 
-def fit(spec: ModelSpec, frame: pd.DataFrame, labels: NDArray[Any]) -> Pipeline:
-    """A pipeline fitted on the rows of ``frame`` (n rows) and ``labels`` (n,).
+def _sklearn_class(spec: ModelSpec, path: str) -> type:
+    try:
+        found = class_at(path, "sklearn", "scikit-learn")
+    except ValueError as error:
+        raise EstimatorError(f"model {spec.model}: training.estimator {error}") from None
+    if not issubclass(found, BaseEstimator):
+        raise EstimatorError(f"model {spec.model}: training.estimator {path!r} is not an estimator class")
+    return found
+
+
+def fit(
+    spec: ModelSpec, frame: pd.DataFrame, labels: NDArray[Any], weights: NDArray[np.float64] | None = None
+) -> Pipeline:
+    """A pipeline fitted on the rows of ``frame`` (n rows) and ``labels`` (n,), each with its weight if there are some.
 
     Labels are 0 or 1 (binary), the index in ``spec.classes`` (multiclass), or float (regression). The same rows, in the
     same order, with the same spec give the same model. Raises :class:`EstimatorError` if a classifier would see one
-    class only, if labels are not finite, or if scikit-learn refuses the parameters or the rows.
+    class only, if labels are not finite, if scikit-learn refuses the parameters or the rows, or if there are weights
+    and the estimator takes none. ``training.river`` and ``training.estimator: module:function`` are fitted here too.
     """
     features = feature_frame(spec, frame)
     targets = np.asarray(labels, dtype=np.float64 if spec.task == "regression" else np.int64)
@@ -211,15 +216,40 @@ def fit(spec: ModelSpec, frame: pd.DataFrame, labels: NDArray[Any]) -> Pipeline:
             raise EstimatorError(f"model {spec.model}: {infinite} of {len(targets)} labels are not finite numbers")
     elif len(np.unique(targets)) < 2:
         raise EstimatorError(f"model {spec.model}: all {len(targets)} labels are of one class; a classifier needs two")
+    if spec.training.river is not None:
+        pipeline = river_pipeline(spec)
+        pipeline[-1].learn(features, targets, weights)
+        return pipeline
+    if is_callable_path(spec.training.estimator):
+        try:
+            return fitted_by(spec, features, targets, weights)
+        except CallableError as error:
+            raise EstimatorError(f"model {spec.model}: {error}") from error
     empty = {name for name in features.columns if not features[name].notna().any()}
     pipeline = build(spec, empty=empty)
+    more = {} if weights is None else {_weight_parameter(spec, pipeline): weights}
     try:
-        pipeline.fit(features, targets)
+        pipeline.fit(features, targets, **more)
     except (ValueError, TypeError) as error:
         raise EstimatorError(
             f"model {spec.model}: {spec.training.estimator} could not be fitted on {len(targets)} rows: {error}"
         ) from error
     return pipeline
+
+
+def _weight_parameter(spec: ModelSpec, pipeline: Pipeline) -> str:
+    """The name under which weights reach the estimator, through pipelines in pipelines."""
+    name, estimator = "", pipeline
+    while isinstance(estimator, Pipeline):
+        step, estimator = estimator.steps[-1]
+        name += f"{step}__"
+    if not has_fit_parameter(estimator, "sample_weight"):
+        path = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+        raise EstimatorError(
+            f"model {spec.model}: {path} takes no sample_weight, so it cannot be trained on a candidate with weights; "
+            "leave 'decayed' out of training.candidates, or choose an estimator that takes weights"
+        )
+    return f"{name}sample_weight"
 
 
 def predict(pipeline: Pipeline, spec: ModelSpec, frame: pd.DataFrame | Columns) -> NDArray[np.float64]:

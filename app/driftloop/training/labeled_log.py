@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Labeled
 from driftloop.events.time import NEVER_MS
 from driftloop.training.dataset import OffsetRange
+from driftloop.training.newest_rows import NewestRows
 
 __all__ = ["LabeledLog", "ReadRecords"]
 
@@ -55,12 +57,15 @@ class LabeledLog:
         self._stretch_records = stretch_records
         self._decoder = msgspec.json.Decoder(Labeled)
 
-    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+    def rows(
+        self, model_id: str, from_ms: int, to_ms: int, most_rows: int | None = None
+    ) -> tuple[list[Labeled], list[OffsetRange]]:
         """All records of the model's predictions made in [``from_ms``, ``to_ms``) that are in the log now.
 
-        Also the offsets that were read. Copies and superseded revisions are among them.
+        Also the offsets that were read. Copies and superseded revisions are among them. With ``most_rows`` only those
+        of the newest so many predictions are sure to be there, and memory is bounded by that.
         """
-        found: list[Labeled] = []
+        found = NewestRows(most_rows)
         ranges = []
         for partition in sorted(self._index):
             start = end = self._start(partition, model_id, from_ms)
@@ -74,7 +79,7 @@ class LabeledLog:
                 if batch:
                     end = batch[-1].offset + 1
             ranges.append(OffsetRange(partition=partition, first=start, end=end))
-        return found, ranges
+        return found.rows, ranges
 
     def _start(self, partition: int, model_id: str, from_ms: int) -> int:
         """The first offset that may hold a row of the model from ``from_ms`` on."""
@@ -92,7 +97,7 @@ class LabeledLog:
                 continue
             try:
                 decoded.append(self._decoder.decode(record.value))
-            except msgspec.MsgspecError as error:
+            except UNDECODABLE as error:
                 log.warning("labeled[%s] offset %s is left out of training: %s", partition, record.offset, error)
         return decoded
 

@@ -20,12 +20,17 @@ from driftloop.registry.rows import CHAMPION, VersionRow
 from driftloop.registry.runs import RunOutcome
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
+from driftloop.training import progress
+from driftloop.training.breaker import why_held
 from driftloop.training.child import ChampionFile, TrainingFailed, TrainingProcesses, train_in_child
 from driftloop.training.dataset import TrainingSet, cut
+from driftloop.training.dataset_files import keep_dataset
+from driftloop.training.dataset_manifest import DatasetQuery
 from driftloop.training.gates import first_failure, seed_from
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.registration import register
 from driftloop.training.train import lineage_of
+from driftloop.training.validation.keep import keep_results
 
 __all__ = ["ACTOR", "CommandRunner", "Finished"]
 
@@ -90,6 +95,10 @@ class CommandRunner:
             self._registry.ensure_model(spec.model, spec.task, digest)
             version = self._registry.version_of_command(command.command_id)
             if version is None:
+                held = why_held(self._registry, spec, command)
+                if held is not None:
+                    self._registry.hold(spec.model, command.command_id, held, command.window_end_ms, ACTOR)
+                    return Finished("held", None, held)
                 name = self._train(spec, command)
                 version = self._registry.version(spec.model, name)
                 assert version is not None, f"{spec.model} {name} was registered a moment ago"
@@ -110,53 +119,66 @@ class CommandRunner:
         for change in self._registry.history(command.model_id):
             if change.command_id == command.command_id and change.action == "failed":
                 return Finished("failed", None, change.reason)
+            if change.command_id == command.command_id and change.action == "held":
+                return Finished("held", None, change.reason)
         return None
 
     def _train(self, spec: ModelSpec, command: RetrainCommand) -> str:
         """Cut, train, register. Returns the version's name."""
         data = self._cut(spec, command)
-        parquet = data.to_parquet()
-        stored = self._registry.store.put_bytes(parquet, ".parquet")
-        manifest = data.manifest(
-            spec, topic=self._labeled_topic, from_ms=command.from_ms, to_ms=command.to_ms, sha256=stored.sha256
+        parquet, dataset = keep_dataset(
+            self._registry.store,
+            spec,
+            data,
+            topic=self._labeled_topic,
+            query=DatasetQuery(model=spec.model, from_ms=command.from_ms, to_ms=command.to_ms),
         )
-        kept = self._registry.store.put_bytes(msgspec.json.encode(manifest), ".json")
         champion = self._champion(spec)
         with _work_folder(self._folder, command.command_id) as folder:
-            trained = train_in_child(
-                spec,
-                parquet,
-                champion,
-                seed=seed_from(command.command_id),
-                folder=Path(folder),
-                processes=self._processes,
-                cancelled=self._cancelled,
-            )
-        dataset = {"uri": stored.uri, "manifest_uri": kept.uri, **msgspec.to_builtins(manifest)}
+            try:
+                trained = train_in_child(
+                    spec,
+                    parquet,
+                    champion,
+                    seed=seed_from(command.command_id),
+                    folder=Path(folder),
+                    changed_at_ms=command.changed_at_ms,
+                    unreadable=data.unreadable,
+                    processes=self._processes,
+                    cancelled=self._cancelled,
+                )
+            finally:
+                validation = keep_results(Path(folder), self._registry.store)
         lineage = lineage_of(
             spec,
             trained,
             dataset,
             command=msgspec.to_builtins(command),
             compared_with=None if champion is None else champion.version,
+            validation=validation,
         )
+        progress.phase("registering")
         return register(
             self._registry,
             spec,
             trained,
             lineage=lineage,
             event_time_ms=command.window_end_ms,
-            reason=f"{command.trigger}: {command.reason}",
+            reason=f"{_asked_by(command)}: {command.reason}",
             actor=ACTOR,
             command_id=command.command_id,
         )
 
     def _cut(self, spec: ModelSpec, command: RetrainCommand) -> TrainingSet:
-        rows, sources = self._labeled.rows(spec.model, command.from_ms, command.to_ms)
+        progress.phase(f"cutting the data of {format_time(command.from_ms)} to {format_time(command.to_ms)}")
+        rows, sources = self._labeled.rows(
+            spec.model, command.from_ms, command.to_ms, most_rows=spec.training.most_rows
+        )
         data = cut(rows, spec, command.from_ms, command.to_ms, sources)
         log.info(
             "training set cut", model=spec.model, rows=len(data), superseded=data.superseded, unreadable=data.unreadable
         )
+        progress.line(f"{len(data):,} rows; {data.superseded:,} superseded, {data.unreadable:,} do not fit the spec")
         if len(data) < spec.training.minimum_rows:
             left_out = f" ({data.unreadable:,} more do not fit the spec)" if data.unreadable else ""
             raise TrainingFailed(
@@ -171,10 +193,12 @@ class CommandRunner:
             return None
         artifact: ArtifactRef | None = champion.artifact
         data = None if artifact is None else self._registry.store.read(artifact)
-        return ChampionFile(champion.version, data, champion.trained_to_ms)
+        profile = self._registry.profile(spec.model, champion.version)
+        return ChampionFile(champion.version, data, champion.trained_to_ms, profile)
 
     def _decide(self, spec: ModelSpec, command: RetrainCommand, version: VersionRow) -> Finished:
         """Promote or reject by the gates that were registered with the version."""
+        progress.phase(f"deciding about {version.version}")
         failed = first_failure(version.gates)
         if CHAMPION in version.aliases:
             return Finished("promoted", version.version, "it is the champion already")
@@ -199,6 +223,10 @@ class CommandRunner:
             spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
         )
         return Finished("promoted", version.version, reason)
+
+
+def _asked_by(command: RetrainCommand) -> str:
+    return f"{command.trigger} (asked by {command.actor})" if command.actor else command.trigger
 
 
 def _work_folder(parent: Path, command_id: str) -> tempfile.TemporaryDirectory[str]:

@@ -30,6 +30,7 @@ from driftloop.training.child import TrainingProcesses
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
 from driftloop.training.worker import Trainer, TrainerError
+from driftloop.web.actions import Actions
 
 __all__ = ["labeled_log", "run_trainer"]
 
@@ -122,8 +123,14 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 "consumer": lambda: None if trainer.assigned else "no partition of the commands is assigned yet",
                 "database": lambda: _database_problem(engine),
             }
+            token = None if settings.web_token is None else settings.web_token.get_secret_value()
             server = serve(
-                metrics.registry, settings.web_host, settings.metrics_port, checks, liveness={"loop": heartbeat}
+                metrics.registry,
+                settings.web_host,
+                settings.metrics_port,
+                checks,
+                liveness={"loop": heartbeat},
+                post=Actions(registry, token, trainer.publish_soon).post,
             )
             stack.callback(server.close)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)

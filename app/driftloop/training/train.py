@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
@@ -25,16 +26,21 @@ from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.spec.load import spec_digest
 from driftloop.spec.metrics import reported_metrics
 from driftloop.spec.model import ModelSpec
+from driftloop.training import progress
 from driftloop.training.artifacts import dump
+from driftloop.training.candidates import Selection
+from driftloop.training.choice import Choice, Plan, make_plan
 from driftloop.training.dataset import TrainingSet
-from driftloop.training.digest import content_digest
+from driftloop.training.digest import model_digest
 from driftloop.training.estimators import EstimatorError, columns_of, fit, predict
-from driftloop.training.gates import Candidate, Rival, run_gates
+from driftloop.training.gates import Candidate, Reference, Rival, run_gates
 from driftloop.training.importance import permutation_importances
+from driftloop.training.learning_on import LearnedOn, Start, starting_point
+from driftloop.training.search import SearchResult
 
 __all__ = ["Champion", "Trained", "environment", "lineage_of", "train"]
 
-_PACKAGES = ("driftloop", "scikit-learn", "skops", "numpy", "scipy", "pandas")
+_PACKAGES = ("driftloop", "scikit-learn", "skops", "numpy", "scipy", "pandas", "river")
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,9 @@ class Trained:
     """A challenger. ``profile`` has no model version yet: the registry names it.
 
     ``metrics`` are its values on the holdout, by a model that had not seen it. ``seen_from_ms`` and ``seen_to_ms``
-    bound the event times of the rows that the model file was fitted on, the end exclusive.
+    bound the event times of the rows that the model file was fitted on, the end exclusive. ``parameters``: those that a
+    search found, with the spec's own (None: there was none). The other three say how rows, parameters and start were
+    chosen, where the spec leaves a choice.
     """
 
     artifact: bytes
@@ -66,45 +74,77 @@ class Trained:
     holdout_rows: int
     seen_from_ms: int
     seen_to_ms: int
+    parameters: dict[str, Any] | None = None
+    choice: Choice | None = None
+    search: SearchResult | None = None
+    learned_on: LearnedOn | None = None
 
 
-def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed: int) -> Trained:
+def train(
+    spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed: int, changed_at_ms: int | None = None
+) -> Trained:
     """Fit on the earlier rows, judge on the later ones, fit again on all if the spec says so.
 
-    The reference profile describes all rows. Its predictions are out of sample: those of the holdout by the model that
-    the gates judge, those of each half of the earlier rows by a model fitted on the other half. A model is more certain
-    of the rows that it was fitted on than it will be of new ones. Raises :class:`EstimatorError` or
-    :class:`~driftloop.training.dataset.SplitError` if the rows do not allow it. ``seed`` is that of the gates'
-    resampling; the estimator's own is in the spec.
+    Which of the earlier rows are learned, and with which parameters, is settled on them alone (``training.candidates``
+    and ``search``; ``changed_at_ms`` is the change that a detector has dated). A River model learns on from the
+    champion, so only rows that the champion has not learned are split. The reference profile describes the rows that
+    the judged model learned and the holdout. Its predictions are out of sample: those of the holdout by the model that
+    the gates judge, those of each half of the earlier rows by a model fitted on the other half, or, row by row, before
+    the row was learned. A model is more certain of the rows that it was fitted on than it will be of new ones. Raises
+    :class:`EstimatorError` or :class:`~driftloop.training.dataset.SplitError` if the rows do not allow it. ``seed`` is
+    that of the gates' resampling; the estimator's own is in the spec.
     """
-    earlier, later = data.split(spec.training.holdout)
-    judged = fit(spec, earlier.frame, earlier.labels)
+    start = None if spec.training.river is None else starting_point(spec, data, champion)
+    earlier, later = (data if start is None else start.new).split(spec.training.holdout)
+    plan = make_plan(spec, earlier, changed_at_ms, seed=seed)
+    chosen = plan.select(earlier)
+    learned = earlier.rows(chosen.places)
+    progress.phase(f"fitting on {len(learned):,} rows")
+    if start is None:
+        judged = fit(plan.spec, learned.frame, learned.labels, chosen.weights)
+        fresh = _crossed(plan.spec, learned, judged, chosen.weights)
+    else:
+        judged, fresh = start.learn(spec, learned)
+        fresh = np.concatenate([predict(judged, spec, start.learned.frame), fresh])
+        learned = start.learned.followed_by(learned)
     scores = predict(judged, spec, later.frame)
-    released = fit(spec, data.frame, data.labels) if spec.training.refit_on_all else judged
-    digest = content_digest(released)  # before it predicts: search trees count their calls
-    seen = data if spec.training.refit_on_all else earlier
+    released, everything, taken = judged, earlier, chosen
+    if spec.training.refit_on_all:
+        everything = earlier.followed_by(later)
+        progress.phase(f"fitting again, the {len(later):,} later rows with the others")
+        released, taken = _refitted(plan, start, everything)
+    seen_ms = everything.predicted_at_ms[taken.places]
+    digest = model_digest(released, spec)
     artifact = dump(released)
-    candidate = Candidate(scores, predict(released, spec, later.frame), artifact)
+    candidate = Candidate(
+        scores,
+        predict(released, spec, later.frame),
+        artifact,
+        judged=lambda frame: predict(judged, spec, frame),
+    )
     rival = None if champion is None else _rival(spec, champion, later)
-    gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed)
+    progress.phase(f"judging by {len(spec.gates)} gates on {len(later):,} later rows")
+    reference = Reference(earlier.frame, earlier.labels)
+    gates = run_gates(spec, candidate, rival, later.frame, later.labels, seed=seed, reference=reference)
     metrics = _metrics(spec, scores, later)
-    fresh = np.concatenate([_crossed(spec, earlier, judged), scores])
-    columns = columns_of(spec, data.frame, fresh)
+    progress.phase("making the reference profile")
+    described, fresh = learned.followed_by(later), np.concatenate([fresh, scores])
+    columns = columns_of(spec, described.frame, fresh)
     profile = ReferenceProfile.build(
         spec,
         columns,
         model_version="",
         metrics=_references(metrics),
-        label_mean=float(np.mean(data.labels)) if spec.task != "multiclass" else 0.0,
-        from_ms=int(data.predicted_at_ms[0]),
-        to_ms=int(data.predicted_at_ms[-1]) + 1,
+        label_mean=float(np.mean(described.labels)) if spec.task != "multiclass" else 0.0,
+        from_ms=int(described.predicted_at_ms[0]),
+        to_ms=int(described.predicted_at_ms[-1]) + 1,
         importances=permutation_importances(judged, spec, later.frame, later.labels, seed=seed),
-        estimators=fit_estimators(spec, columns_of(spec, data.frame), fresh, data.labels),
+        estimators=fit_estimators(spec, columns_of(spec, described.frame), fresh, described.labels),
         losses=reference_losses(spec.task, scores, later.labels, spec.performance.decision_threshold),
     )
     return Trained(
         artifact=artifact,
-        profile=with_reference_windows(profile, spec, columns, data.predicted_at_ms),
+        profile=with_reference_windows(profile, spec, columns, described.predicted_at_ms),
         metrics={
             name: value.value
             for name, value in metrics.items()
@@ -112,11 +152,28 @@ def train(spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed
         },
         gates=gates,
         model_digest=digest,
-        train_rows=len(earlier),
+        train_rows=len(chosen.places),
         holdout_rows=len(later),
-        seen_from_ms=int(seen.predicted_at_ms[0]),
-        seen_to_ms=int(seen.predicted_at_ms[-1]) + 1,
+        seen_from_ms=int(seen_ms[0]),
+        seen_to_ms=int(seen_ms[-1]) + 1,
+        parameters=None if plan.search is None else plan.spec.training.parameters,
+        choice=None if plan.choice is None else _with_selection(plan.choice, taken, everything),
+        search=plan.search,
+        learned_on=None if start is None else start.report,
     )
+
+
+def _refitted(plan: Plan, start: Start | None, data: TrainingSet) -> tuple[Pipeline, Selection]:
+    """The model that goes live, fitted on the chosen rows of all, and which those are."""
+    chosen = plan.select(data)
+    rows = data.rows(chosen.places)
+    if start is not None:
+        return start.learn(plan.spec, rows)[0], chosen
+    return fit(plan.spec, rows.frame, rows.labels, chosen.weights), chosen
+
+
+def _with_selection(choice: Choice, taken: Selection, data: TrainingSet) -> Choice:
+    return msgspec.structs.replace(choice, selected_rows=len(taken.places), selection_sha256=taken.digest(data))
 
 
 def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -125,13 +182,23 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
         "dataset": dict(dataset),
         "spec_digest": spec_digest(spec),
         "estimator": spec.training.estimator,
-        "parameters": spec.training.parameters,
+        "parameters": spec.training.parameters if trained.parameters is None else trained.parameters,
         "seed": spec.training.seed,
         "refit_on_all": spec.training.refit_on_all,
         "train_rows": trained.train_rows,
         "holdout_rows": trained.holdout_rows,
         "model_digest": trained.model_digest,
         "environment": environment(),
+        "training": msgspec.to_builtins(spec.training),
+        **{
+            name: msgspec.to_builtins(said)
+            for name, said in (
+                ("choice", trained.choice),
+                ("search", trained.search),
+                ("learned_on", trained.learned_on),
+            )
+            if said is not None
+        },
         **more,
     }
 
@@ -147,7 +214,9 @@ def environment() -> dict[str, str]:
     return found
 
 
-def _crossed(spec: ModelSpec, earlier: TrainingSet, judged: Pipeline) -> NDArray[np.float64]:
+def _crossed(
+    spec: ModelSpec, earlier: TrainingSet, judged: Pipeline, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
     """Out-of-sample predictions of the earlier rows: each half in time by a model fitted on the other."""
     half = len(earlier) // 2
     first, second = slice(0, half), slice(half, None)
@@ -155,7 +224,12 @@ def _crossed(spec: ModelSpec, earlier: TrainingSet, judged: Pipeline) -> NDArray
     for inside, outside in ((first, second), (second, first)):
         frame = earlier.frame.iloc[inside]
         try:
-            model = fit(spec, earlier.frame.iloc[outside], earlier.labels[outside])
+            model = fit(
+                spec,
+                earlier.frame.iloc[outside],
+                earlier.labels[outside],
+                None if weights is None else weights[outside],
+            )
         except EstimatorError:
             # Half of the rows may hold one class only; in-sample predictions are better than none.
             model = judged
@@ -164,13 +238,26 @@ def _crossed(spec: ModelSpec, earlier: TrainingSet, judged: Pipeline) -> NDArray
 
 
 def _rival(spec: ModelSpec, champion: Champion, later: TrainingSet) -> Rival:
-    if champion.pipeline is None:
+    pipeline = champion.pipeline
+    features = None if pipeline is None else tuple(str(name) for name in getattr(pipeline, "feature_names_in_", ()))
+    try:
+        scores = None if pipeline is None else predict(pipeline, spec, later.frame)
+    except (ValueError, KeyError):  # the spec's features are not those that it was fitted with
+        scores = None
+    if pipeline is None or scores is None:
         known = (later.versions == champion.version) & np.isfinite(later.said.reshape(len(later), -1)).all(axis=1)
-        return Rival(champion.version, later.said, known, known)
+        return Rival(champion.version, later.said, known, known, features=features or None)
     known = np.ones(len(later), dtype=np.bool_)
     trained_to_ms = champion.trained_to_ms
     unseen = known if trained_to_ms is None else later.predicted_at_ms >= trained_to_ms
-    return Rival(champion.version, predict(champion.pipeline, spec, later.frame), known, unseen)
+    return Rival(
+        champion.version,
+        scores,
+        known,
+        unseen,
+        predict=lambda frame: predict(pipeline, spec, frame),
+        features=features or None,
+    )
 
 
 def _metrics(spec: ModelSpec, scores: NDArray[np.float64], later: TrainingSet) -> dict[str, MetricValue]:

@@ -24,14 +24,19 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.events.decisions import RetrainCommand
+from driftloop.events.decoding import UNDECODABLE
+from driftloop.events.readable import unreadable
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.producer import DeliveryError, Producer
 from driftloop.observability.logs import get_logger
+from driftloop.registry.database import what_it_said
 from driftloop.registry.outbox import Relay
 from driftloop.registry.runs import RunStore
+from driftloop.training import progress
 from driftloop.training.child import TrainingCancelled
 from driftloop.training.run import CommandRunner, Finished
+from driftloop.training.run_recorder import RunRecorder
 
 __all__ = ["Trainer", "TrainerError"]
 
@@ -186,6 +191,10 @@ class Trainer:
             # The partition went to another worker meanwhile, which will find the run finished.
             log.warning("offset not committed", partition=message.partition(), error=str(error))
 
+    def publish_soon(self) -> None:
+        """Let the loop publish what another thread has put into the outbox, in its next turn."""
+        self._relay_due_s = 0.0
+
     def _publish(self) -> None:
         """Send what waits in the outbox. The broker may be away for a while: it stays there."""
         self._relay_due_s = time.monotonic() + _RELAY_EVERY_S
@@ -200,9 +209,11 @@ class Trainer:
         if value is None:
             return
         try:
-            command = msgspec.json.decode(value, type=RetrainCommand)
-        except msgspec.MsgspecError as error:
-            self._bury(message, str(error))
+            command = None if (problem := unreadable(value)) else msgspec.json.decode(value, type=RetrainCommand)
+        except UNDECODABLE as error:
+            command, problem = None, str(error)
+        if command is None:
+            self._bury(message, str(problem))
             return
         self._carry_out(command)
 
@@ -231,14 +242,14 @@ class Trainer:
         over = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(command, over), name="lease", daemon=True)
         renewing.start()
+        recorder = RunRecorder(self._runs, command.command_id, attempts)
         try:
-            if attempts > MAX_ATTEMPTS:
-                ended = self._runner.fail(
-                    command, f"{attempts - 1} attempts ended without a result; see the trainer's log"
-                )
-            else:
-                ended = self._runner.run(command)
-        except BaseException:
+            with progress.listening(recorder):
+                ended = self._attempt(command, attempts)
+        except BaseException as error:
+            why = what_it_said(error) if isinstance(error, SQLAlchemyError) else str(error)
+            recorder.line(f"this attempt by {self._owner} broke off: {type(error).__name__}: {why}")
+            recorder.close()
             over.set()
             renewing.join()
             # Whoever comes next need not wait for the lease to end.
@@ -247,8 +258,20 @@ class Trainer:
             raise
         over.set()
         renewing.join()
-        self._runs.finish(command.command_id, ended.outcome, ended.version, ended.reason)
+        recorder.close()
+        self._runs.finish(command.command_id, ended.outcome, ended.version, ended.reason, time.time())
+        with contextlib.suppress(SQLAlchemyError):  # the next run does it
+            self._runs.log.forget(command.model_id)
         self._tell(command, ended, time.monotonic() - started)
+
+    def _attempt(self, command: RetrainCommand, attempts: int) -> Finished:
+        """In the training thread: whatever is told of its progress goes to the run's log."""
+        progress.phase(f"attempt {attempts} by {self._owner}")
+        if attempts > MAX_ATTEMPTS:
+            return self._runner.fail(
+                command, f"{attempts - 1} attempts ended without a result; `driftloop runs show` has their last lines"
+            )
+        return self._runner.run(command)
 
     def _take(self, command: RetrainCommand) -> int | None:
         """Lease the command. Waits while another worker has it; None if it is finished."""

@@ -18,6 +18,7 @@ from driftloop.policy.since_change import latest_change_ms, training_start
 from driftloop.profiles.reference import LossReference, ReferenceProfile
 from driftloop.spec import ModelSpec, parse_spec
 from driftloop.spec.model import AlertRules
+from driftloop.spec.training import CandidateSpec
 from driftloop.windows.assembly import WindowKey
 
 DAY = 86_400_000
@@ -152,3 +153,28 @@ def test_an_alarm_opens_at_once_and_good_windows_resolve_it() -> None:
         )  # fmt: skip
         states.append([alert.state for alert in alerts])
     assert states == [[], ["opened"], [], ["firing"], [], ["resolved"]]
+
+
+def test_with_candidates_the_command_reaches_back_to_the_widest() -> None:
+    def start(*candidates: CandidateSpec, changed_at_ms: int | None = None) -> int:
+        training = msgspec.structs.replace(SPEC.training, since_change=False, candidates=list(candidates))
+        of = msgspec.structs.replace(SPEC, training=training)
+        found, why = training_start(of, report(), changed_at_ms)
+        assert why == ""
+        return found
+
+    week, month = (CandidateSpec(candidate="window", last=last) for last in ("1d", "3d"))
+    since = CandidateSpec(candidate="since_change")
+    end = report().window_end_ms
+    assert start(week, month) == end - 3 * DAY
+    assert start(week, since) == start(week) == end - DAY
+    assert start(week, since, changed_at_ms=end - 2 * DAY) == end - 2 * DAY
+    assert start(month, since, changed_at_ms=end - 2 * DAY) == end - 3 * DAY
+    for all_of_it in (
+        CandidateSpec(candidate="everything"),
+        CandidateSpec(candidate="window", rows=10),
+        CandidateSpec(candidate="decayed", half_life="1d"),
+        CandidateSpec(candidate="reservoir", rows=10),
+    ):
+        assert start(week, all_of_it) == 0
+    assert start(CandidateSpec(candidate="reservoir", rows=10, last="3d"), week) == end - 3 * DAY

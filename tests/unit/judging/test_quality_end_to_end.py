@@ -206,9 +206,12 @@ def test_stable_days_open_nothing() -> None:
         "new_keys": "ok",
         "volume": "ok",
     }
-    others = [r for r in told.reports if r.segment or r.kind == "outcome"]
-    assert others
-    assert not any(r.quality for r in others)
+    segments = [r for r in told.reports if r.segment]
+    assert segments
+    assert not any(r.quality for r in segments)
+    outcomes = [r for r in told.reports if r.kind == "outcome" and not r.segment]
+    assert {check.check for r in outcomes for check in r.quality} == {"label_coverage"}
+    assert not any(check.decision == "broken" for r in outcomes for check in r.quality)
 
 
 @pytest.mark.parametrize(

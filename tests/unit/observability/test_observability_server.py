@@ -40,7 +40,7 @@ def test_paths() -> None:
         assert get(f"{server.url}/nothing")[0] == 404
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(urllib.request.Request(f"{server.url}/metrics", method="POST", data=b""), timeout=5)
-        assert refused.value.code == 501
+        assert refused.value.code == 405
 
 
 def test_openmetrics_is_spoken_to_those_who_ask() -> None:

@@ -96,6 +96,7 @@ def test_a_commit_is_whole_and_a_repeat_adds_nothing(assessments: AssessmentStor
     assert [(row.topic, row.key) for row in _sent(engine)] == [
         ("window-reports", "late"),
         ("alerts", "late"),
+        ("policy-decisions", "late"),
         ("retrain-commands", "late"),
     ]
     again = assessments.commit(**content)

@@ -39,7 +39,7 @@ def test_a_small_spec_has_defaults() -> None:
     assert (spec.model, spec.task, list(spec.features)) == ("late", "binary", ["temp", "origin"])
     assert (spec.window_ms, spec.label_horizon_ms) == (86_400_000, 7 * 86_400_000)
     assert spec.features["origin"].required
-    assert [gate.gate for gate in spec.gates] == ["sanity", "loadable", "metric"]
+    assert [gate.gate for gate in spec.gates] == ["sanity", "loadable", "schema", "metric"]
 
 
 def test_everything_that_can_be_written_is_read() -> None:
@@ -118,9 +118,9 @@ def test_anchors_may_be_reused() -> None:
         ("window: 0s", "window: expected a duration longer than nothing, got '0s'"),
         ("window: 86400", "window: expected a text, of length 2 or more, got 86400"),
         ("policy: {cooldown: soon}", "policy.cooldown: expected a duration such as '1d', '36h' or '1h30m', got 'soon'"),
-        ("policy: {triggers: [{on: schedule}]}", "policy.triggers[0].every: a schedule trigger needs 'every', such as every: 30d"),
+        ("policy: {triggers: [{on: schedule}]}", "policy.triggers[0].every: a schedule trigger needs 'every', such as every: 30d, or 'cron', such as '0 6 * * mon'"),
         ("policy: {triggers: [{on: schedule, every: 0d}]}", "policy.triggers[0].every: expected a duration longer than nothing, got '0d'"),
-        ("policy: {triggers: [{on: drift, every: 1d}]}", "policy.triggers[0].every: only a schedule trigger has 'every', and this one is on 'drift'; leave it out"),
+        ("policy: {triggers: [{on: drift, every: 1d}]}", "policy.triggers[0].every: 'every' is a key of a trigger on schedule, and this one is on drift; leave it out"),
         ("policy: {triggers: [{on: drift, share: 0}]}", "policy.triggers[0].share: expected a number above 0: with 0 every window would count"),
         ("policy: {triggers: [{on: drift}, {on: drift}]}", "policy.triggers[1]: the same trigger is listed twice"),
         ("policy: {triggers: [{on: performance}]}", "policy.triggers[0].on: a performance trigger needs a rule under performance.rules, and there is none"),
@@ -178,7 +178,7 @@ def test_anchors_may_be_reused() -> None:
         ("training: {parameters: {max_iter: .inf}}", "training.parameters.max_iter: expected a finite number, got .inf"),
         ("training: {seed: 99999999999999999999}", "training.seed: expected an integer of at most 64 bits, got 99999999999999999999"),
         ("gates: [{gate: metric, metric: mae}]", "gates[0].metric: expected a metric of a binary model (" + BINARY + "), got 'mae'"),
-        ("gates: [{gate: sanity, metric: f1}]", "gates[0].metric: only a gate of the kind 'metric' has a metric, and this is 'sanity'"),
+        ("gates: [{gate: sanity, metric: f1}]", "gates[0].metric: 'metric' is a key of gates of the kind 'metric' and 'slices' and 'robustness', and this is 'sanity'"),
         ("gates: [{gate: metric, margin: -1}]", "gates[0].margin: expected a number from 0 on, got -1"),
         ("gates: [{gate: sanity}, {gate: sanity}]", "gates[1]: the same gate is listed twice"),
         ("minimum_rows: 0", "minimum_rows: expected an integer, at least 1, got 0"),

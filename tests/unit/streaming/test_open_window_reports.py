@@ -45,7 +45,7 @@ async def test_open_windows_are_reported_every_few_seconds_at_most(monkeypatch: 
     fake = Fake()
     now_s = [1_000.0]
     monkeypatch.setattr(shell.time, "monotonic", lambda: now_s[0])
-    service = AssessorService(Settings(), {}, fake, fake, fake, fake)  # type: ignore[arg-type]
+    service = AssessorService(Settings(), {}, fake, fake, fake, fake, fake, fake)  # type: ignore[arg-type]
     service._assessors = {0: fake}  # type: ignore[dict-item]
     for _ in range(5):
         await service.tick()

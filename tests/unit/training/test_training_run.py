@@ -16,6 +16,8 @@ from driftloop.registry.models import Registry
 from driftloop.registry.tables import outbox
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
+from driftloop.spec.policy import BreakerSpec, PolicySpec
+from driftloop.spec.training import CandidateSpec, RiverSpec
 from driftloop.training import child
 from driftloop.training import run as run_module
 from driftloop.training.bootstrap import register_first_version
@@ -44,7 +46,9 @@ class FixedLog:
         self.found = rows
         self.reads = 0
 
-    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+    def rows(
+        self, model_id: str, from_ms: int, to_ms: int, most_rows: int | None = None
+    ) -> tuple[list[Labeled], list[OffsetRange]]:
         self.reads += 1
         return self.found, [OffsetRange(partition=0, first=0, end=len(self.found))]
 
@@ -62,7 +66,7 @@ def in_this_process(  # type: ignore[no-untyped-def]
         pipeline = None if champion.artifact is None else load(champion.artifact)
         rival = Champion(champion.version, pipeline, champion.trained_to_ms)
     try:
-        return train(spec, data, rival, seed=seed)
+        return train(spec, data, rival, seed=seed, changed_at_ms=more.get("changed_at_ms"))  # type: ignore[arg-type]
     except ValueError as error:
         raise child.TrainingFailed(str(error)) from error
 
@@ -269,3 +273,67 @@ def test_rows_outside_of_the_commands_time_are_not_used(world: World) -> None:
     version = world.registry.version_of_command(COMMAND.command_id)
     assert version is not None
     assert version.lineage["dataset"]["rows"] == 200
+
+
+def failing(number: int, **options: str) -> RetrainCommand:
+    return msgspec.structs.replace(COMMAND, command_id=f"{number:032}", **options)
+
+
+def test_the_breaker_holds_until_a_person_asks(world: World) -> None:
+    gates = [msgspec.structs.replace(make_spec().gates[2], mode="superiority", margin=0.1)]
+    runner = world.runner(
+        labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=BreakerSpec(failures=2)))
+    )
+    assert [runner.run(failing(number)).outcome for number in (1, 2)] == ["rejected", "rejected"]
+    for _ in range(2):  # told once, also if the command comes again
+        ended = runner.run(failing(3))
+        assert (ended.outcome, ended.version) == ("held", None)
+        assert "the last 2 challengers (v2, v3) failed the gate metric:" in ended.reason
+    assert world.log.reads == 2, "nothing was read to train on"
+    held = [event for event in world.events() if event.kind == "held"]
+    assert [(event.command_id, event.reason) for event in held] == [(f"{3:032}", ended.reason)]
+    assert world.registry.history("m")[-1].action == "held"
+    # The first challenger of a new row: one more failure is not enough.
+    asked = runner.run(failing(4, trigger="manual", actor="ann", reason="prices"))
+    assert (asked.outcome, asked.version) == ("rejected", "v4")
+    registered = [change for change in world.registry.history("m") if change.action == "registered"]
+    assert registered[-1].reason == "manual (asked by ann): prices"
+    assert [runner.run(failing(number)).outcome for number in (5, 6)] == ["rejected", "held"]
+    without = world.runner(labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=None)))
+    assert without.run(failing(7)).outcome == "rejected"
+
+
+def test_candidates_of_a_command_are_told_in_the_lineage(world: World) -> None:
+    candidates = [CandidateSpec(candidate="everything"), CandidateSpec(candidate="since_change")]
+    old, new = labeled(sign=-1.0), labeled()
+    command = msgspec.structs.replace(COMMAND, changed_at_ms=new[150].predicted_at_ms)
+    ended = world.runner(old[:150] + new[150:], make_spec(training={"candidates": candidates})).run(command)
+    assert ended.outcome == "promoted"
+    version = world.registry.version_of_command(command.command_id)
+    assert version is not None
+    assert version.lineage["choice"]["chosen"] == "since the change"
+    assert version.lineage["choice"]["changed_at_ms"] == command.changed_at_ms
+    assert version.lineage["dataset"]["rows"] == 400, "the kept rows are those of the widest candidate"
+    assert version.lineage["choice"]["selected_rows"] == 250
+    assert version.trained_from_ms == command.changed_at_ms
+
+
+def test_a_river_model_learns_on_from_command_to_command(world: World) -> None:
+    river = RiverSpec(model="river.linear_model.LogisticRegression")
+    spec = make_spec(training={"river": river}, gates=[], model="m")
+    spec = msgspec.structs.replace(spec, training=msgspec.structs.replace(spec.training, estimator=None))
+    rows = labeled(rows=800)
+    runner = world.runner(rows[:400], spec)
+    assert runner.run(COMMAND).version == "v2"
+    world.log.found = rows
+    assert runner.run(msgspec.structs.replace(COMMAND, command_id="d" * 32)).version == "v3"
+    starts = [
+        world.registry.version("m", version).lineage["learned_on"]  # type: ignore[union-attr]
+        for version in ("v2", "v3")
+    ]
+    assert [start["version"] for start in starts] == [None, "v2"]
+    assert [(start["rows_before"], start["new_rows"]) for start in starts] == [(0, 400), (400, 400)]
+    # Nothing is later than what v3 has learned: the run fails and says why.
+    again = runner.run(msgspec.structs.replace(COMMAND, command_id="e" * 32))
+    assert again.outcome == "failed"
+    assert "0 rows are later than" in again.reason

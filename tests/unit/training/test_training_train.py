@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from driftloop.events.decisions import ModelEvent
+from driftloop.events.decisions import GateResult, ModelEvent
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.numeric import NumericReference
@@ -16,6 +16,9 @@ from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, reading
 from driftloop.registry.models import Registry
 from driftloop.registry.tables import outbox
+from driftloop.spec.gates import GateSpec
+from driftloop.spec.model import FeatureSpec
+from driftloop.spec.validation import ValidationSpec
 from driftloop.training import artifacts
 from driftloop.training.bootstrap import GatesFailed, register_first_version
 from driftloop.training.child import ChampionFile, TrainingCancelled, TrainingFailed, TrainingProcesses, train_in_child
@@ -103,6 +106,45 @@ def test_a_champion_that_the_world_has_left_behind_is_beaten_and_a_good_one_is_n
     assert not kept.passed
 
 
+def test_a_champion_of_other_features_is_judged_by_what_it_said_live_and_the_change_must_be_declared() -> None:
+    spec = make_spec(gates=[GateSpec(gate="schema"), GateSpec(gate="metric", mode="better")])
+    frame, labels, times = make_rows()
+    wider = msgspec.structs.replace(spec, features={**spec.features, "old": FeatureSpec(kind="numeric")})
+    champion = Champion("v1", fit(wider, frame.assign(old=0.5), labels), 0)
+    data = cut(make_labeled(spec, frame, labels, times, said=0.5), spec, 0, 10**12)
+    schema, metric = train(spec, data, champion, seed=1).gates
+    assert not schema.passed
+    assert "gone since champion v1, and not declared under removed: old" in schema.sentence
+    assert metric.passed
+    assert "champion v1 0.5000" in metric.sentence
+    declared = msgspec.structs.replace(spec, gates=[GateSpec(gate="schema", removed=["old"])])
+    assert train(declared, data, champion, seed=1).gates[0].passed
+
+
+def test_every_gate_runs_in_training_and_its_report_is_small_and_readable_again() -> None:
+    gates = [
+        GateSpec(gate="sanity"),
+        GateSpec(gate="loadable"),
+        GateSpec(gate="schema"),
+        GateSpec(gate="metric", margin=0.05),
+        GateSpec(gate="slices", columns=["colour"], metric="brier", margin=0.1, minimum_rows=15),
+        GateSpec(gate="fairness", columns=["colour"], margin=0.5, minimum_rows=15),
+        GateSpec(gate="robustness", metric="brier", bound=0.1, margin=0.1),
+        GateSpec(gate="calibration", bounds={"ece": 0.3}, margin=0.3),
+    ]
+    spec, data = make_spec(gates=gates), data_of()
+    champion = Champion("v1", fit(spec, *make_rows(seed=9)[:2]), 0)
+    results = train(spec, data, champion, seed=1).gates
+    assert [result.gate for result in results] == [
+        "sanity", "loadable", "schema", "metric:roc_auc", "slices:brier", "fairness", "robustness:brier", "calibration",
+    ]  # fmt: skip
+    assert [result.passed for result in results] == [True] * 8, [result.sentence for result in results]
+    assert all(result.verdict == "passed" for result in results)
+    encoded = msgspec.json.encode(results)
+    assert msgspec.json.decode(encoded, type=list[GateResult]) == results
+    assert len(encoded) < 12_000
+
+
 def test_a_champion_without_a_file_is_judged_by_what_it_said_live() -> None:
     spec = make_spec()
     rows = make_labeled(spec, *make_rows(), said=0.5)
@@ -162,7 +204,7 @@ def test_the_child_trains_the_same_as_this_process(tmp_path: Path) -> None:
 
 
 def test_the_child_says_why_there_is_no_model(tmp_path: Path) -> None:
-    spec = make_spec()
+    spec = make_spec(training={"validation": ValidationSpec(enabled=False)})
     data = data_of()
     one_class = from_frame(spec, data.frame, np.zeros(400, dtype=np.int64), data.predicted_at_ms)
     refused, broken = tmp_path / "refused", tmp_path / "broken"
@@ -175,7 +217,7 @@ def test_the_child_says_why_there_is_no_model(tmp_path: Path) -> None:
         second = processes.take()
     for process, folder, parquet, message in (
         (first, refused, one_class.to_parquet(), "one class"),
-        (second, broken, b"no parquet", r"ended with code 1: .*ArrowInvalid"),
+        (second, broken, b"no parquet", r"ended with code 1; the last it said: .*ArrowInvalid"),
     ):
         waiting = TrainingProcesses()
         waiting._spare = process

@@ -1,0 +1,94 @@
+"""``driftloop retrain MODEL``: a person asks for a training."""
+
+from __future__ import annotations
+
+import getpass
+import uuid
+from typing import Annotated
+
+import msgspec
+import typer
+
+from driftloop.cli._database import call, opened
+from driftloop.cli._publishing import publish_outbox
+from driftloop.events.decisions import PolicyDecision, RetrainCommand
+from driftloop.events.time import format_time, parse_time
+from driftloop.policy.manual import manual_command
+from driftloop.registry import AssessmentStore, RegistryError, create_schema
+from driftloop.settings import Settings
+from driftloop.spec import load_specs, spec_digest
+
+__all__ = ["retrain"]
+
+
+#: How long the command waits for a broker before it leaves publishing to the worker.
+_BROKER_TIMEOUT_S = 2.0
+
+
+def retrain(
+    model: str,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept, and told to subscribers.")],
+    start: Annotated[str | None, typer.Option("--from", help="train on predictions from then on")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="... up to then; default: the last mature window")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the command as JSON.")] = False,
+) -> None:
+    """Have a challenger trained now, whatever cooldown, breaker and other guards say; gates judge it as any other.
+
+    By default on as much data as training.last says, up to the last window whose labels are all there.
+    """
+    settings = Settings()
+    command, decision, rows = call(lambda: _prepare(settings, model, reason, start, end))
+    span = f"{format_time(command.from_ms)} to {format_time(command.to_ms)}"
+    if not yes and not typer.confirm(f"retrain {model} on {span}, {rows:,} labeled rows?", err=True):
+        raise typer.Exit(1)
+    unpublished = call(lambda: _give(settings, command, decision))
+    if as_json:
+        typer.echo(msgspec.json.encode(command).decode())
+    else:
+        typer.echo(f"{model}: command {command.command_id} to train on {span}, {rows:,} labeled rows")
+    if unpublished is not None:
+        typer.echo(f"the trainer gets it when a worker or trainer publishes it: {unpublished}", err=True)
+
+
+def _prepare(
+    settings: Settings, model: str, reason: str, start: str | None, end: str | None
+) -> tuple[RetrainCommand, PolicyDecision, int]:
+    specs = load_specs(settings.specs)
+    if model not in specs:
+        raise RegistryError(f"{settings.specs} holds no spec of {model!r}; it has {', '.join(specs)}")
+    from_ms = None if start is None else parse_time(start)
+    to_ms = None if end is None else parse_time(end)
+    spec = specs[model]
+    with opened(settings) as engine:
+        create_schema(engine)
+        store = AssessmentStore(engine)
+        reports = store.reports(model, kind="outcome", segment="", limit=1)
+        if reports:
+            last_ms = reports[0].window_end_ms
+            start_ms = (last_ms if to_ms is None else to_ms) - spec.training.last_ms if from_ms is None else from_ms
+            start_ms = min(start_ms, last_ms - 1)
+            reports = store.reports(model, kind="outcome", segment="", from_ms=start_ms, limit=None)
+    return manual_command(
+        spec,
+        reports,
+        spec_digest=spec_digest(spec),
+        reason=reason,
+        actor=_account(),
+        nonce=uuid.uuid4().hex,
+        from_ms=from_ms,
+        to_ms=to_ms,
+    )
+
+
+def _give(settings: Settings, command: RetrainCommand, decision: PolicyDecision) -> str | None:
+    with opened(settings) as engine:
+        AssessmentStore(engine).commit(commands=[command], decisions=[decision])
+        return publish_outbox(engine, settings, _BROKER_TIMEOUT_S)
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,208 @@
+"""``driftloop runs list|show``: what training runs do and did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from driftloop.cli._database import call, opened
+from driftloop.cli._tables import counted, open_console, printable
+from driftloop.events.time import format_time
+from driftloop.registry import Run, RunEntry, RunStore, schema_problem
+from driftloop.registry.errors import RegistryError
+from driftloop.registry.run_follow import RunState, follow, state_of
+from driftloop.settings import Settings
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Training runs: outcome, reason, phases and log.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SHORT = 12
+
+
+@app.command("list")
+def list_runs(
+    model: Annotated[str | None, typer.Option(help="Only this model's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The newest training runs."""
+
+    def read() -> list[dict[str, Any]]:
+        with _runs() as runs:
+            found = runs.runs(model, limit)
+            phases = runs.log.last_phases([run.command.command_id for run in found])
+            return [_summary(run, phases.get(run.command.command_id)) for run in found]
+
+    rows = call(read)
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        typer.echo("no training has run yet" if model is None else f"no training of {model} has run yet")
+        return
+    table = Table("run", "model", "started", "took", "attempts", "state", "what it says", box=None, pad_edge=False)
+    table.columns[-1].overflow = "fold"
+    for row in rows:
+        took = "" if row["seconds"] is None else f"{row['seconds']:.1f} s"
+        says = row["reason"] if row["state"] == "ended" else row["phase"] if row["state"] == "running" else row["told"]
+        state = row["outcome"] or row["state"]
+        cells = (row["run"][:_SHORT], row["model"], row["started"], took, str(row["attempts"]), state, says or "")
+        table.add_row(*(escape(printable(cell)) for cell in cells))
+    open_console().print(table)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="The run: its command's id, or the beginning of it.")],
+    follow_it: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until it ends; exit code 1 if it ends as failed.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; with --follow one object a line, as it happens.")
+    ] = False,
+) -> None:
+    """One training run: outcome, reason, phases with their times, attempts and log."""
+
+    def read() -> bool:
+        with _runs() as runs:
+            found = _find(runs, run)
+            if follow_it:
+                return _follow(runs, found, as_json)
+            entries = runs.log.entries(found.command.command_id)
+            if as_json:
+                _print_json({**_summary(found, None), **_details(found), "log": [_entry(entry) for entry in entries]})
+            else:
+                _print_head(found)
+                _print_phases(found, entries)
+                _print_log(entries)
+                typer.echo(printable(state_of(found, time.time()).sentence))
+            return False
+
+    try:
+        failed = call(read)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if failed:
+        raise typer.Exit(1)
+
+
+def _follow(runs: RunStore, found: Run, as_json: bool) -> bool:
+    """Print what comes until the end. Returns whether the run failed."""
+    command_id = found.command.command_id
+    if not as_json:
+        _print_head(found)
+    for told in follow(runs, command_id):
+        if as_json:
+            typer.echo(msgspec.json.encode(_entry(told) if isinstance(told, RunEntry) else _state(told)).decode())
+        elif isinstance(told, RunState):
+            typer.echo(f"{_clock(time.time())}  {told.state}: {printable(told.sentence)}")
+        else:
+            typer.echo(_line(told))
+    ended = runs.get(command_id)
+    if as_json and ended is not None:
+        typer.echo(msgspec.json.encode({**_summary(ended, None), **_details(ended)}).decode())
+    return ended is not None and ended.outcome == "failed"
+
+
+def _find(runs: RunStore, name: str) -> Run:
+    found = runs.find(name) if name else []
+    if not found:
+        raise RegistryError(f"there is no run {name!r}; `driftloop runs list` shows them")
+    exact = [run for run in found if run.command.command_id == name]
+    if len(found) > 1 and not exact:
+        names = ", ".join(run.command.command_id[:_SHORT] for run in found)
+        raise RegistryError(f"several runs begin with {name!r}: {names}; give more of the one that you mean")
+    return (exact or found)[0]
+
+
+def _summary(run: Run, phase: RunEntry | None) -> dict[str, Any]:
+    state = state_of(run, time.time())
+    return {
+        "run": run.command.command_id,
+        "model": run.command.model_id,
+        "state": state.state,
+        "outcome": run.outcome,
+        "version": run.version,
+        "reason": run.reason,
+        "told": state.sentence,
+        "phase": None if phase is None else phase.text,
+        "attempts": run.attempts,
+        "owner": run.owner,
+        "started": _time(run.started),
+        "ended": None if run.ended is None else _time(run.ended),
+        "seconds": None if run.ended is None else round(run.ended - run.started, 3),
+    }
+
+
+def _details(run: Run) -> dict[str, Any]:
+    return {"command": msgspec.to_builtins(run.command), "files": dict(run.files)}
+
+
+def _entry(entry: RunEntry) -> dict[str, Any]:
+    return {"attempt": entry.attempt, "kind": entry.kind, "at": _time(entry.at), "text": entry.text}
+
+
+def _state(state: RunState) -> dict[str, Any]:
+    return {"kind": "state", "state": state.state, "text": state.sentence}
+
+
+def _print_head(run: Run) -> None:
+    command = run.command
+    typer.echo(f"run {command.command_id} of {command.model_id}, champion {command.champion_version}")
+    typer.echo(f"because of {command.trigger}: {command.reason}")
+    typer.echo(f"data of {format_time(command.from_ms)} to {format_time(command.to_ms)}")
+    for role, uri in run.files.items():
+        typer.echo(f"{role}: {uri}")
+    ended = "" if run.ended is None else f", ended {_time(run.ended)}"
+    typer.echo(f"started {_time(run.started)}{ended}, {counted(run.attempts, 'attempt')}")
+
+
+def _print_phases(run: Run, entries: list[RunEntry]) -> None:
+    phases = [entry for entry in entries if entry.kind == "phase"]
+    typer.echo("")
+    for number, phase in enumerate(phases):
+        until = phases[number + 1].at if number + 1 < len(phases) else run.ended
+        took = "" if until is None else f"{max(0.0, until - phase.at):8.1f} s"
+        typer.echo(f"{_clock(phase.at)} {took:>10}  {printable(phase.text)}")
+
+
+def _print_log(entries: list[RunEntry]) -> None:
+    typer.echo("")
+    for entry in entries:
+        if entry.kind == "line":
+            typer.echo(_line(entry))
+
+
+def _line(entry: RunEntry) -> str:
+    mark = "== " if entry.kind == "phase" else "   "
+    return f"{_clock(entry.at)}  {mark}{printable(entry.text)}"
+
+
+def _time(seconds: float) -> str:
+    return format_time(round(seconds * 1000))
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(seconds))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+@contextmanager
+def _runs() -> Iterator[RunStore]:
+    with opened(Settings()) as engine:
+        problem = schema_problem(engine)
+        if problem:
+            raise RegistryError(problem)
+        yield RunStore(engine)
