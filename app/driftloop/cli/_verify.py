@@ -13,6 +13,7 @@ from driftloop.events.messages import Alert
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.judging.alerts import window_kind_of
+from driftloop.policy.breaker import MANUAL
 from driftloop.replay.history import History
 from driftloop.replay.obstacles import Obstacle, find_obstacles, log_spans
 from driftloop.replay.published import Published, read_published
@@ -28,8 +29,6 @@ DIFFERENT = 1
 IMPOSSIBLE = 3
 
 _SHOWN_DIFFERENCES = 20
-#: Trigger of commands that a person gave; the policy, which a replay asks, knows nothing of them.
-_BY_HAND = "manual"
 
 #: A window of a model: model, kind, end.
 _Window = tuple[str, str, int]
@@ -72,9 +71,10 @@ class Verification:
         """Compare, say what was found, and return the exit code."""
         reports, alerts, commands = self._pick(history.reports, history.judged.alerts, history.judged.commands)
         live = self._live
-        by_hand = sum(command.trigger == _BY_HAND and self._wanted.command(command) for command in _commands(live))
+        # A person gave them: the policy, which a replay asks, knows nothing of them.
+        by_hand = sum(command.trigger == MANUAL and self._wanted.command(command) for command in _commands(live))
         live_reports, live_alerts, live_commands = self._pick(
-            live.reports.values(), live.alerts.values(), (c for c in _commands(live) if c.trigger != _BY_HAND)
+            live.reports.values(), live.alerts.values(), (c for c in _commands(live) if c.trigger != MANUAL)
         )
         differences: list[Difference] = [
             *compare_reports(live_reports, reports),

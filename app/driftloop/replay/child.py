@@ -8,6 +8,7 @@ gone the pipe breaks, and the process ends.
 from __future__ import annotations
 
 import os
+import signal
 import traceback
 from multiprocessing.connection import Connection
 
@@ -47,6 +48,7 @@ _encode = msgspec.json.Encoder().encode
 
 def run(job: ReplayJob, channel: Connection) -> None:
     """Entry point of the process."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         _run(job, channel)
     except BrokenPipeError:

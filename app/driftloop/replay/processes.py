@@ -67,13 +67,14 @@ class PartitionProcesses:
                 _widen(listen)
                 own = ReplayJob(job.settings, job.specs, partitions)
                 process = context.Process(target=child.run, args=(own, speak), daemon=True)
-                # Ctrl-C reaches the whole group of a terminal: this process alone hears it and ends the others.
+                # Ctrl-C reaches the whole group of a terminal: this process alone hears it and ends the others, also
+                # the one that is being started.
                 with _interrupts_blocked():
                     process.start()
-                speak.close()
-                member = _Member(partitions, process, listen)
-                self._members.append(member)
-                self._of.update(dict.fromkeys(partitions, member))
+                    speak.close()
+                    member = _Member(partitions, process, listen)
+                    self._members.append(member)
+                    self._of.update(dict.fromkeys(partitions, member))
         except BaseException:
             self.close()
             raise
@@ -107,12 +108,9 @@ class PartitionProcesses:
         """End what still runs."""
         for member in self._members:
             member.channel.close()
-            member.process.terminate()
+            member.process.kill()  # it holds nothing that would have to be put in order
         for member in self._members:
-            member.process.join(_GRACE_S)
-            if member.process.is_alive():
-                member.process.kill()
-                member.process.join()
+            member.process.join()
             member.process.close()
         self._members, self._of = [], {}
 
@@ -134,8 +132,9 @@ def _widen(listen: Connection) -> None:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process started within never sees SIGINT. One that comes meanwhile reaches this process afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """A process started within never sees SIGINT, and SIGTERM once it has come up (:func:`child.run`). One that comes
+    meanwhile reaches this process afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
