@@ -102,7 +102,8 @@ def create_acls(settings: Settings, component: str, principal: str, timeout_s: f
     """
     rights = rights_of(component, settings)
     bindings = [_binding(right, principal) for right in rights]
-    for future in AdminClient(client_config(settings)).create_acls(bindings, request_timeout=timeout_s).values():
+    admin = AdminClient(client_config(settings))  # kept: its requests end with it
+    for future in admin.create_acls(bindings, request_timeout=timeout_s).values():
         try:
             future.result(timeout_s)
         except KafkaException as error:
