@@ -21,12 +21,17 @@ from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, schema_problem, what_it_said
 from driftloop.registry.errors import RegistryError
+from driftloop.registry.handovers import HandoverStore
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import Relay, kafka_sender
 from driftloop.registry.runs import RunStore
 from driftloop.settings import Settings
 from driftloop.spec.load import load_specs
 from driftloop.training.child import TrainingProcesses
+from driftloop.training.handover.credentials import Keyring
+from driftloop.training.handover.dispatch import Dispatcher
+from driftloop.training.handover.results import MOST_BODY_BYTES, RESULT_PATH, Results
+from driftloop.training.handover.step import Handing
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
 from driftloop.training.worker import Trainer, TrainerError
@@ -87,6 +92,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
     metrics = Metrics()
     heartbeat = Heartbeat(_HEARTBEAT_S)
     processes = TrainingProcesses()
+    handovers, keyring, runs = HandoverStore(engine), Keyring(settings), RunStore(engine)
     runner = CommandRunner(
         specs,
         registry,
@@ -95,6 +101,9 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
         folder=settings.data_dir / "trainer",
         processes=processes,
         cancelled=stopping.is_set,
+        handing=Handing(
+            handovers, keyring, registry.store, settings.handover_report_url, processes, cancelled=stopping.is_set
+        ),
     )
     trainer = Trainer(
         {
@@ -105,7 +114,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
         group=f"{settings.app_id}-trainer",
         commands_topic=settings.topics.retrain_commands,
         dead_letters_topic=settings.topics.dead_letters,
-        runs=RunStore(engine),
+        runs=runs,
         relay=Relay(engine, kafka_sender(producer, settings.topics)),
         runner=runner,
         stopping=stopping,
@@ -124,18 +133,27 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 "database": lambda: _database_problem(engine),
             }
             token = None if settings.web_token is None else settings.web_token.get_secret_value()
+            actions = Actions(registry, token, trainer.publish_soon)
+            results = Results(handovers, runs, registry.store, keyring, trainer.publish_soon)
             server = serve(
                 metrics.registry,
                 settings.web_host,
                 settings.metrics_port,
                 checks,
                 liveness={"loop": heartbeat},
-                post=Actions(registry, token, trainer.publish_soon).post,
+                post=lambda path, headers, body: (results if path.startswith("/runs/") else actions).post(
+                    path, headers, body
+                ),
+                most_body_bytes=lambda path: MOST_BODY_BYTES if RESULT_PATH.fullmatch(path) else None,
             )
             stack.callback(server.close)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
+        dispatcher = Dispatcher(handovers, runs, keyring, ended=trainer.publish_soon)
+        sending = threading.Thread(target=dispatcher.run, args=(stopping,), name="handovers", daemon=True)
+        sending.start()
         trainer.run()
+        sending.join(timeout=5.0)
     log.info("trainer stopped")
 
 

@@ -110,7 +110,8 @@ class Dispatcher:
         elif now >= handover.give_up:
             self._fail(
                 handover,
-                f"it could not be handed over to {place} in {tries} tries (training.handover.retry_for): {answer.reason}",
+                f"it could not be handed over to {place} in {tries} tries, until training.handover.retry_for was over: "
+                f"{answer.reason}",
                 "sending",
             )
         else:

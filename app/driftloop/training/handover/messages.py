@@ -23,6 +23,7 @@ class GivenData(Struct, frozen=True, kw_only=True):
     """The rows to train on: a Parquet file in the artifact store, ``uri`` relative to its folder, ``size`` in bytes.
 
     Times are those of its first and last prediction in milliseconds of event time. The holdout is not among the rows.
+    ``label`` is the column of labels: 0 or 1, the place in ``classes``, or a number.
     """
 
     uri: str
@@ -32,7 +33,7 @@ class GivenData(Struct, frozen=True, kw_only=True):
     first_predicted_ms: int
     last_predicted_ms: int
     features: list[str]
-    label: str = "label"
+    label: str = "@label"
 
 
 class Offer(Struct, frozen=True, kw_only=True):
@@ -63,6 +64,7 @@ class Request(Struct, frozen=True, kw_only=True):
     dataset: dict[str, Any]
     given: GivenData
     spec_digest: str
+    validation: dict[str, Any] = {}
     dag_id: str | None = None
     credentials: str | None = None
 
