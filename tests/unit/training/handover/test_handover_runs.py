@@ -31,6 +31,7 @@ from driftloop.registry.tables import outbox
 from driftloop.settings import Settings
 from driftloop.spec.handover import HandoverSpec
 from driftloop.spec.model import ModelSpec
+from driftloop.training import child
 from driftloop.training.bootstrap import register_first_version
 from driftloop.training.child import TrainingProcesses
 from driftloop.training.dataset import OffsetRange, TrainingSet
@@ -151,7 +152,20 @@ def processes() -> Iterator[TrainingProcesses]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, processes: TrainingProcesses) -> Iterator[World]:
+def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child's work without a process, except in the test of the real one."""
+    if "real_child" in request.node.name:
+        return
+
+    def work(process: object, folder: Path, limits: object, cancelled: object) -> None:
+        child._work(folder)
+
+    monkeypatch.setattr(child, "_run", work)
+    monkeypatch.setattr(TrainingProcesses, "take", lambda self: None)
+
+
+@pytest.fixture
+def world(tmp_path: Path, processes: TrainingProcesses, in_this_process: None) -> Iterator[World]:
     with FakeAirflow() as airflow:
         world = World(tmp_path, airflow, processes)
         yield world
@@ -177,7 +191,7 @@ def trained_there(world: World, sign: float = 1.0) -> bytes:
     return bytes(skops.io.dumps(pipeline))
 
 
-def test_a_model_from_elsewhere_is_judged_and_promoted_like_an_own_one(world: World) -> None:
+def test_a_model_from_elsewhere_is_judged_in_a_real_child_and_promoted_like_an_own_one(world: World) -> None:
     spec = world.spec()
     world.take(spec)
     assert world.run()[0] is None
