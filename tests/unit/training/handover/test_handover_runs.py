@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from sqlalchemy import select
 from driftloop.events.decisions import RetrainCommand
 from driftloop.registry import ArtifactStore, Registry, RunStore, create_schema, open_engine
 from driftloop.registry.database import reading
-from driftloop.registry.garbage import remove_garbage
 from driftloop.registry.handovers import HandoverStore
+from driftloop.registry.references import mentioned
 from driftloop.registry.run_follow import state_of
 from driftloop.registry.tables import outbox
 from driftloop.settings import Settings
@@ -441,9 +440,8 @@ def test_files_of_a_handover_are_no_garbage(world: World) -> None:
     content = trained_there(world)
     world.report(content)
     uri = world.conf()["data"]["dataset"]["uri"]
-    left_over = world.files.put_bytes(b"nobody's")
-    removed = remove_garbage(world.registry, now_s=time.time() + 1e6, grace_s=0.0)
-    assert len(removed) == 1
-    assert not (world.files.folder / left_over.uri).exists()
-    assert world.files.read(uri)
-    assert hashlib.sha256(content).hexdigest() in str(world.store.get(COMMAND.command_id))
+    with reading(world.engine) as connection:
+        kept = mentioned(connection, world.files)
+    # The run names the one, nobody but the handover the other.
+    assert uri[3:67] in kept
+    assert hashlib.sha256(content).hexdigest() in kept
