@@ -1,4 +1,4 @@
-"""A training handed over through the real topics: a trainer process, a foreign one that reports, and the same events."""
+"""A training handed over through the real topics: a trainer process, a foreign one that reports, the same events."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def hand_over(
     try:
         if request.to == "airflow":
             return _airflow(request, command_id, body, credentials, send)
-        headers = {}
+        headers: dict[str, str] = {}
         if credentials.key is not None:
             headers |= signed_headers(credentials.key, command_id, int(now), body)
         if credentials.token is not None:
