@@ -37,10 +37,10 @@ _EVERY_S = 1.0
 
 
 def place_of(request: Request) -> str:
-    """Where a command goes, in words, without what a URL may have after its path."""
+    """Where a command goes, in words. A URL's path is left out: with webhooks it may be what lets one in."""
     parts = urlsplit(request.url)
     dag = "" if request.dag_id is None else f", DAG {request.dag_id}"
-    return f"{request.to} at {parts.scheme}://{parts.netloc}{parts.path}{dag}"
+    return f"{request.to} at {parts.scheme}://{parts.netloc}{dag}"
 
 
 class Dispatcher:
