@@ -5,6 +5,7 @@ What belongs to a model is in its spec (:mod:`driftloop.spec`); what belongs to 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +66,17 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9464, ge=0, le=65535, description="/metrics, /livez, /readyz; 0 switches it off")
     web_token: SecretStr | None = Field(default=None, description="lets who sends it promote, approve, reject")
     web_token_file: Path | None = Field(default=None, description="file that holds the token instead")
+    handover_token: SecretStr | None = Field(default=None, description="bearer token of Airflow or Argo")
+    handover_token_file: Path | None = Field(default=None, description="file that holds the token instead")
+    handover_username: str | None = Field(default=None, description="user of Airflow, instead of a token")
+    handover_password: SecretStr | None = None
+    handover_password_file: Path | None = Field(default=None, description="file that holds the password instead")
+    handover_key: SecretStr | None = Field(default=None, description="whsec_...: signs webhooks, and results")
+    handover_key_file: Path | None = Field(default=None, description="file that holds the key instead")
+    handover_secrets: Path | None = Field(default=None, description="folder of NAME.token, NAME.key, ... for specs")
+    handover_report_url: str | None = Field(
+        default=None, pattern=r"^https?://[^@\s]+$", description="where the trainer's port is reached from outside"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -97,6 +109,11 @@ class Settings(BaseSettings):
         "ssl_key_password_file",
         "database_url_file",
         "web_token_file",
+        "handover_token_file",
+        "handover_password_file",
+        "handover_key_file",
+        "handover_secrets",
+        "handover_report_url",
         mode="before",
     )
     @classmethod
@@ -136,6 +153,7 @@ class Settings(BaseSettings):
                 found.update(_secrets_of_url(value.get_secret_value()))
             else:
                 found.add(value.get_secret_value())
+        found.update(_secrets_in(self.handover_secrets))
         return sorted(found | {quote(secret, safe="") for secret in found}, key=len, reverse=True)
 
     @model_validator(mode="after")
@@ -170,6 +188,15 @@ class Settings(BaseSettings):
 def secret_settings() -> list[str]:
     """Names of the settings that hold secrets; each has one with ``_file`` beside it."""
     return [name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)]
+
+
+def _secrets_in(folder: Path | None) -> set[str]:
+    """The contents of a folder of secrets; what cannot be read is said when it is wanted."""
+    found: set[str] = set()
+    for path in [] if folder is None else [*folder.glob("*.token"), *folder.glob("*.password"), *folder.glob("*.key")]:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found.add(path.read_text(encoding="utf-8").rstrip("\r\n"))
+    return found - {""}
 
 
 def _secrets_of_url(url: str) -> set[str]:

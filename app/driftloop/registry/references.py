@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, select, text
 
 from driftloop.registry.artifacts import ArtifactRef, ArtifactStore
 from driftloop.registry.errors import ArtifactError
-from driftloop.registry.tables import alias_history, commands, model_versions, runs
+from driftloop.registry.tables import alias_history, commands, handovers, model_versions, runs
 
 __all__ = ["REFERRING", "damaged_files", "hold_still", "mentioned", "registering"]
 
@@ -32,6 +32,9 @@ REFERRING: tuple[Column[object], ...] = (
     runs.c.reason,
     runs.c.files,
     commands.c.body,
+    handovers.c.request,
+    handovers.c.body,
+    handovers.c.result,
     alias_history.c.reason,
 )
 
