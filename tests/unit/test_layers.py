@@ -40,8 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observability": {"events"},
     "training": {
         "events", "spec", "profiles", "drift", "multivariate", "performance", "policy", "registry", "kafka",
-        "observability", "settings", "web",
+        "observability", "settings", "web", "mlflow_mirror",
     },
+    "mlflow_mirror": {"registry", "observability", "settings"},
     "web": {"events", "registry", "observability"},
     "streaming": CORE | {"registry", "kafka", "observability", "settings"},
     "replay": CORE | {"kafka", "registry", "settings", "streaming"},

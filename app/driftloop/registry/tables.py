@@ -261,3 +261,12 @@ run_log = Table(
     Column("text", Text, nullable=False),
     Index(None, "command_id", "id"),
 )
+
+#: Which row of a model's history an MLflow server was told last; ``target`` is a digest of the server and names in it.
+mlflow_positions = Table(
+    "mlflow_positions",
+    metadata,
+    Column("target", _DIGEST, primary_key=True),
+    Column("model_id", _NAME, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+)

@@ -15,6 +15,7 @@ from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import Record, read_partition
 from driftloop.kafka.producer import Producer
+from driftloop.mlflow_mirror.follower import following
 from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Heartbeat, serve
@@ -118,6 +119,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         stack.callback(processes.close)
+        stack.enter_context(following(settings, registry))
         if settings.metrics_port:
             checks = {
                 "consumer": lambda: None if trainer.assigned else "no partition of the commands is assigned yet",
