@@ -81,7 +81,9 @@ class RemoteFiles:
         except ImportError as error:
             extra = _EXTRAS.get(scheme)
             what = f"install driftloop[{extra}]" if extra else f"install what fsspec needs for it ({error})"
-            raise ArtifactError(f"DRIFTLOOP_ARTIFACTS is an {scheme}:// URL, whose library is missing: {what}") from None
+            raise ArtifactError(
+                f"DRIFTLOOP_ARTIFACTS is an {scheme}:// URL, whose library is missing: {what}"
+            ) from None
         except ValueError:
             raise ArtifactError(f"DRIFTLOOP_ARTIFACTS: fsspec knows no {scheme}:// URLs") from None
         self._root = str(implementation._strip_protocol(self.where)).rstrip("/")
@@ -203,7 +205,9 @@ class RemoteFiles:
             ) from None
         except ArtifactError:
             raise
-        except Exception as error:  # the libraries raise what they like: botocore's errors have no common base with ours
+        except (
+            Exception
+        ) as error:  # the libraries raise what they like: botocore's errors have no common base with ours
             raise OSError(
                 f"{self.where} cannot be used: {type(error).__name__}: {error}; check DRIFTLOOP_ARTIFACTS and the "
                 "credentials in the environment"

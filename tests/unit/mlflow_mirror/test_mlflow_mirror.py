@@ -197,7 +197,9 @@ def test_a_model_that_mlflow_refuses_holds_up_no_other(
     _new(registry, b"late")
     follower = follower_of(settings, registry)
     # MLflow allows no slash in names of registered models.
-    monkeypatch.setattr(follower._server, "_name", lambda model_id: "a/b" if model_id == "early" else "fine." + model_id)
+    monkeypatch.setattr(
+        follower._server, "_name", lambda model_id: "a/b" if model_id == "early" else "fine." + model_id
+    )
     told = follower.follow()
     assert list(told.problems) == ["early"]
     assert told.rows == 1
