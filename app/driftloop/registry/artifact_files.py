@@ -1,4 +1,4 @@
-"""What a place for artifacts must be able to do: a folder (:mod:`.local_files`), an object store (:mod:`.remote_files`).
+"""What a place for artifacts must do: a folder (:mod:`.local_files`), an object store (:mod:`.remote_files`).
 
 Names are relative, ``ab/abcdef...``, and checked by the caller (:mod:`.artifacts`).
 """

@@ -193,8 +193,8 @@ class RemoteFiles:
 
     @contextmanager
     def _asking(self, uri: str, *, writing: bool = False) -> Iterator[None]:
-        """A file that is not there is an :class:`ArtifactError`; everything else that goes wrong is an :class:`OSError`:
-        the place is away, and the same may succeed later."""
+        """A file that is not there is an :class:`ArtifactError`; all else that goes wrong is an :class:`OSError`: the
+        place is away, and the same may succeed later."""
         try:
             yield
         except FileNotFoundError as error:
