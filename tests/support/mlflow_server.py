@@ -37,7 +37,9 @@ class MlflowServerProcess:
         self.url = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Returns when it answers; at once if it runs."""
+        if self._process is not None:
+            return
         log = (self._folder / "server.log").open("ab")
         with log:
             self._process = subprocess.Popen(

@@ -30,25 +30,31 @@ GATES = [GateResult(gate="metric:roc_auc", passed=True, value=0.9, bound=0.8, se
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServerProcess]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServerProcess]:
     command = find_mlflow()
     if command is None:
         if os.environ.get("CI", "").lower() in {"1", "true", "yes"}:
             pytest.fail("CI must not skip the tests on MLflow: scripts/mlflow-server makes .venv-mlflow")
         pytest.skip("MLFLOW TESTS SKIPPED: run scripts/mlflow-server")
     process = MlflowServerProcess(command, tmp_path_factory.mktemp("mlflow"))
-    process.start()
     yield process
     process.stop()
 
 
 @pytest.fixture
-def settings(server: MlflowServerProcess, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+def server(process: MlflowServerProcess) -> MlflowServerProcess:
+    """It answers."""
+    process.start()
+    return process
+
+
+@pytest.fixture
+def settings(process: MlflowServerProcess, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
     own = hashlib.sha256(request.node.name.encode()).hexdigest()[:8]
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         data_dir=tmp_path,
-        mlflow_tracking_uri=server.url,
+        mlflow_tracking_uri=process.url,
         mlflow_experiment=f"driftloop/{own}/{{model}}",
         mlflow_model=f"{own}.{{model}}",
     )
@@ -101,7 +107,30 @@ def _aliases(settings: Settings, model: str = "late") -> dict[str, str]:
     return {alias: client.get_model_version(name, number).tags["driftloop.version"] for alias, number in found.items()}
 
 
-def test_a_version_is_registered_with_everything_that_is_known_of_it(settings: Settings, registry: Registry) -> None:
+def test_a_server_that_is_away_is_told_later_and_keeps_nobody_waiting(
+    process: MlflowServerProcess, settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first test, so that the server need not be started twice."""
+    monkeypatch.setattr("driftloop.mlflow_mirror.follower._EVERY_S", 0.1)
+    process.stop()
+    _new(registry, b"model")
+    follower: Follower = follower_of(settings, registry)
+    assert list(follower.follow().problems) == ["late"]
+    with following(settings, registry):
+        started = time.monotonic()
+        registry.promote("late", "v1", "good", 1)
+    assert time.monotonic() - started < 10
+    process.start()
+    with following(settings, registry):
+        deadline = time.monotonic() + 30
+        while positions_of(settings, registry).behind() and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert _aliases(settings) == {"champion": "v1"}
+
+
+def test_a_version_is_registered_with_everything_that_is_known_of_it(
+    server: MlflowServerProcess, settings: Settings, registry: Registry
+) -> None:
     assert _new(registry, b"first") == "v1"
     told = follower_of(settings, registry).follow()
     assert (told.rows, told.problems) == (1, {})
@@ -135,7 +164,7 @@ def test_a_version_is_registered_with_everything_that_is_known_of_it(settings: S
     assert Path(copy).read_bytes() == b"first"
 
 
-def test_aliases_and_statuses_follow(settings: Settings, registry: Registry) -> None:
+def test_aliases_and_statuses_follow(server: MlflowServerProcess, settings: Settings, registry: Registry) -> None:
     follower = follower_of(settings, registry)
     for content in (b"a", b"b", b"c"):
         _new(registry, content)
@@ -161,7 +190,7 @@ def test_aliases_and_statuses_follow(settings: Settings, registry: Registry) -> 
 
 @pytest.mark.parametrize("call", ["create_run", "log_inputs", "log_artifact", "create_model_version", "set_alias"])
 def test_a_crash_after_any_call_makes_nothing_twice(
-    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, call: str
+    server: MlflowServerProcess, settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """MLflow has done what it was asked for, and the answer does not come."""
     _new(registry, b"model")
@@ -190,7 +219,7 @@ def test_a_crash_after_any_call_makes_nothing_twice(
 
 
 def test_a_model_that_mlflow_refuses_holds_up_no_other(
-    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServerProcess, settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.ensure_model("early", "binary", "digest-1")
     _new(registry, b"early", "early")
@@ -206,31 +235,10 @@ def test_a_model_that_mlflow_refuses_holds_up_no_other(
     assert positions_of(settings, registry).behind() == {"early": 1}
 
 
-def test_another_process_is_at_it(settings: Settings, registry: Registry) -> None:
+def test_another_process_is_at_it(server: MlflowServerProcess, settings: Settings, registry: Registry) -> None:
     _new(registry, b"model")
     other = Lease(registry.engine, "mlflow", 60.0)
     assert other.take()
     assert follower_of(settings, registry).follow().elsewhere
     other.give_back()
     assert follower_of(settings, registry).follow().rows == 1
-
-
-def test_a_server_that_is_away_is_told_later_and_keeps_nobody_waiting(
-    server: MlflowServerProcess, settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last test: it stops the server."""
-    monkeypatch.setattr("driftloop.mlflow_mirror.follower._EVERY_S", 0.1)
-    server.stop()
-    _new(registry, b"model")
-    follower: Follower = follower_of(settings, registry)
-    assert list(follower.follow().problems) == ["late"]
-    with following(settings, registry):
-        started = time.monotonic()
-        registry.promote("late", "v1", "good", 1)
-    assert time.monotonic() - started < 10
-    server.start()
-    with following(settings, registry):
-        deadline = time.monotonic() + 30
-        while positions_of(settings, registry).behind() and time.monotonic() < deadline:
-            time.sleep(0.1)
-    assert _aliases(settings) == {"champion": "v1"}
