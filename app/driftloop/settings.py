@@ -56,9 +56,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".driftloop"), description="where SQLite, artifacts and worker state live")
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; default: SQLite in data_dir")
     database_url_file: Path | None = Field(default=None, description="file that holds the URL instead")
-    artifacts: Path | None = Field(
-        default=None, description="folder of model files and data sets; default: in data_dir"
+    artifacts: Path | str | None = Field(
+        default=None, description="folder (or URL, s3://...) of model files and data sets; default: in data_dir"
     )
+    mlflow_tracking_uri: str | None = Field(default=None, description="MLflow server that versions go to as well")
+    mlflow_experiment: str = Field(default="driftloop/{model}", description="experiment in MLflow of a model")
+    mlflow_model: str = Field(default="{model}", description="name of a model in MLflow's registry")
 
     app_id: str = Field(default="driftloop", description="consumer group prefix")
     web_host: str = "127.0.0.1"
@@ -121,6 +124,42 @@ class Settings(BaseSettings):
         """An empty variable switches off one that a ``.env`` file sets."""
         return None if value == "" else value
 
+    @field_validator("artifacts", mode="before")
+    @classmethod
+    def _path_or_url(cls, value: object) -> object:
+        """A URL stays text; credentials have no place in it."""
+        if not isinstance(value, str) or value == "":
+            return value or None
+        if "://" not in value:
+            return Path(value)
+        from driftloop.registry.remote_files import url_problem
+
+        problem = url_problem(value)
+        if problem:
+            raise ValueError(problem)
+        return value
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _server_without_password(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not re.match(r"https?://[^/]|databricks(://|$)|databricks-uc(://|$)", value):
+            raise ValueError("expected http://host:port or https://... of an MLflow server, or databricks")
+        if "@" in value or "?" in value:
+            raise ValueError(
+                "expected a URL without user, password or parameters; MLflow reads them from "
+                "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN"
+            )
+        return value.rstrip("/")
+
+    @field_validator("mlflow_experiment", "mlflow_model")
+    @classmethod
+    def _names_the_model(cls, value: str) -> str:
+        if "{model}" not in value or set(re.findall(r"[{][^}]*[}]?|[}]", value)) != {"{model}"}:
+            raise ValueError("expected a text with {model}, which stands for the model's name, and no other braces")
+        return value
+
     @model_validator(mode="after")
     def _read_secret_files(self) -> Self:
         """Every secret may be in a file, as container platforms hand them out."""
@@ -181,7 +220,7 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
     @property
-    def resolved_artifacts(self) -> Path:
+    def resolved_artifacts(self) -> Path | str:
         return self.artifacts or self.data_dir / "artifacts"
 
 

@@ -61,6 +61,7 @@ _GROUPS = {
     "alerts": "alerts:app",
     "registry": "registry:app",
     "db": "db:app",
+    "mlflow": "mlflow:app",
 }
 
 

@@ -323,3 +323,12 @@ shadow_looks = Table(
         ["model_id", "version", "attempt"], [shadows.c.model_id, shadows.c.version, shadows.c.attempt]
     ),
 )
+
+#: Which row of a model's history an MLflow server was told last; ``target`` is a digest of the server and names in it.
+mlflow_positions = Table(
+    "mlflow_positions",
+    metadata,
+    Column("target", _DIGEST, primary_key=True),
+    Column("model_id", _NAME, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+)

@@ -16,6 +16,7 @@ from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import Record, read_partition
 from driftloop.kafka.producer import Producer
 from driftloop.kafka.reachable import BrokerCheck
+from driftloop.mlflow_mirror.follower import following
 from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Check, Heartbeat, serve
@@ -156,6 +157,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
         deciding.results = Results(handovers, runs, registry.store, keyring, trainer.publish_soon)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
+        stack.enter_context(following(settings, registry))
         stack.callback(start_shadow_watch(settings, specs, registry, labeled_log(settings), stopping))
         dispatcher = Dispatcher(handovers, runs, keyring, ended=trainer.publish_soon)
         sending = threading.Thread(target=dispatcher.run, args=(stopping,), name="handovers", daemon=True)
