@@ -48,6 +48,7 @@ _COMMANDS = {
     "explain": "explain:explain",
     "decisions": "decisions:decisions",
     "retrain": "retrain:retrain",
+    "reproduce": "reproduce:reproduce",
     "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",

@@ -70,7 +70,7 @@ class TrainingCancelled(Exception):
 
 class Job(Struct, frozen=True, kw_only=True):
     """What the child is told. ``champion_version`` None: there is no champion to compare with. ``unreadable``: so many
-    rows were left out of the data, not fitting the spec."""
+    rows were left out of the data, not fitting the spec. ``validated``: the data is validated first."""
 
     spec: ModelSpec
     seed: int
@@ -79,6 +79,7 @@ class Job(Struct, frozen=True, kw_only=True):
     champion_trained_to_ms: int | None = None
     changed_at_ms: int | None = None
     unreadable: int = 0
+    validated: bool = True
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
@@ -147,12 +148,13 @@ def train_in_child(
     folder: Path,
     changed_at_ms: int | None = None,
     unreadable: int = 0,
+    validated: bool = True,
     processes: TrainingProcesses | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """:func:`driftloop.training.train.train` in a child process, within the spec's limits of time and memory, after
     :func:`driftloop.training.validation.validate.validate`, whose results are in the folder afterwards (also of a
-    training that ends here).
+    training that ends here); not ``validated``: without that.
 
     ``folder`` must exist and be empty. What the child says goes to :mod:`driftloop.training.progress`. Raises
     :class:`TrainingFailed` for a refusal, a crash or a limit, and :class:`TrainingCancelled` once ``cancelled()`` says
@@ -167,6 +169,7 @@ def train_in_child(
         champion_trained_to_ms=None if champion is None else champion.trained_to_ms,
         changed_at_ms=changed_at_ms,
         unreadable=unreadable,
+        validated=validated,
     )
     (folder / _JOB).write_bytes(msgspec.json.encode(job))
     (folder / _DATA).write_bytes(parquet)
@@ -280,7 +283,8 @@ def _work(folder: Path) -> None:
         bound_memory(limit)
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / _DATA).read_bytes())
-        _validate(folder, job, data)
+        if job.validated:
+            _validate(folder, job, data)
         trained = train(job.spec, data, _champion(folder, job), seed=job.seed, changed_at_ms=job.changed_at_ms)
     except (EstimatorError, SplitError, TrainingFailed, artifacts.ArtifactError) as error:
         result = JobResult(error=str(error))
