@@ -10,7 +10,7 @@ import msgspec
 
 from driftloop.registry.models import Registry
 from driftloop.registry.rows import VersionRow
-from driftloop.spec.load import spec_digest
+from driftloop.spec.load import kept_spec_digest, spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.training.bootstrap import SOURCE, bootstrap_seed
 from driftloop.training.child import ChampionFile
@@ -31,6 +31,7 @@ class Recipe:
     """
 
     spec: ModelSpec
+    spec_digest: str
     seed: int
     champion: ChampionFile | None
     changed_at_ms: int | None
@@ -78,7 +79,9 @@ def recipe_of(registry: Registry, version: VersionRow, today: Mapping[str, Model
             f"the lineage of {version.model_id} {version.version} is not complete; missing: {'; '.join(missing)}"
         )
     changed = command.get("changed_at_ms") if isinstance(command, dict) else None
-    return Recipe(spec=spec, seed=seed, champion=champion, changed_at_ms=changed, validated=not first)
+    kept = lineage.get("spec")
+    digest = spec_digest(spec) if kept is None else kept_spec_digest(kept)
+    return Recipe(spec=spec, spec_digest=digest, seed=seed, champion=champion, changed_at_ms=changed, validated=not first)
 
 
 def _was_first(registry: Registry, version: VersionRow) -> bool:

@@ -17,7 +17,6 @@ from driftloop.observability.logs import get_logger
 from driftloop.registry.errors import ArtifactError
 from driftloop.registry.models import Registry
 from driftloop.registry.rows import VersionRow
-from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.training import artifacts
 from driftloop.training.child import TrainingFailed, TrainingProcesses, train_in_child
@@ -104,7 +103,7 @@ def reproduce(
     recipe = recipe_of(registry, version, today)
     lineage = version.lineage
     notes: list[str] = []
-    comparisons = [_compared("spec digest", lineage.get("spec_digest"), spec_digest(recipe.spec))]
+    comparisons = [_compared("spec digest", lineage.get("spec_digest"), recipe.spec_digest)]
     comparisons.append(_stored_model(registry, version, recipe))
     rows = _rows(registry, version, recipe, read, no_log, from_log, comparisons, notes)
     if rows.parquet is None:
@@ -192,7 +191,7 @@ def _rows(
         assert manifest is not None, "rows are cut again by the manifest"
         parquet = cut_again.to_parquet()
         comparisons.append(_compared("data set cut again", recorded, hashlib.sha256(parquet).hexdigest()))
-        comparisons.append(_manifest_again(recipe.spec, manifest, cut_again, parquet, whole=True))
+        comparisons.append(_manifest_again(recipe, manifest, cut_again, parquet, whole=True))
         offsets = ", ".join(f"{part.partition}: {part.first:,} to {part.end:,}" for part in manifest.sources)
         return _Rows(parquet, manifest, f"cut again from {manifest.topic}, offsets {offsets}", cut_again.unreadable)
     if from_log:
@@ -207,7 +206,7 @@ def _rows(
     again = data.to_parquet()
     comparisons.append(_compared("data set written again", recorded, hashlib.sha256(again).hexdigest()))
     if manifest is not None:
-        comparisons.append(_manifest_again(recipe.spec, manifest, data, again, whole=False))
+        comparisons.append(_manifest_again(recipe, manifest, data, again, whole=False))
     else:
         notes.append("there is no manifest to compare: the version was registered before they were kept")
     unreadable = 0 if manifest is None else manifest.unreadable
@@ -270,9 +269,10 @@ def _from_log(
 
 
 def _manifest_again(
-    spec: ModelSpec, manifest: TrainingManifest, data: TrainingSet, parquet: bytes, *, whole: bool
+    recipe: Recipe, manifest: TrainingManifest, data: TrainingSet, parquet: bytes, *, whole: bool
 ) -> Comparison:
     """``whole``: cut from the topic, so that also what was left out was counted again."""
+    spec = recipe.spec
     query = manifest.query or DatasetQuery(model=spec.model, from_ms=manifest.from_ms, to_ms=manifest.to_ms)
     made = data.manifest(
         spec,
@@ -283,6 +283,7 @@ def _manifest_again(
         dvc=manifest.dvc,
     )
     recorded, found = _plain(manifest), _plain(made)
+    found["spec_digest"] = recipe.spec_digest
     # A file does not know what was left out when it was written; and of a log that holds more rows than are taken, how
     # many were superseded depends on how many were held at a time.
     apart = ["sources", "superseded", "unreadable"]
