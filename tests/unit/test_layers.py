@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"events", "registry", "observability"},
     "streaming": CORE | {"registry", "kafka", "observability", "settings"},
     "replay": CORE | {"kafka", "registry", "settings", "streaming"},
+    "audit": {"events", "spec", "profiles", "multivariate", "registry", "kafka", "training"},
 }  # fmt: skip
 #: Classifiers of multivariate drift, imported when one is used.
 ALLOWED_FOREIGN = {"multivariate": {"sklearn"}}

@@ -49,6 +49,7 @@ _COMMANDS = {
     "decisions": "decisions:decisions",
     "retrain": "retrain:retrain",
     "reproduce": "reproduce:reproduce",
+    "audit": "audit:audit",
     "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",
