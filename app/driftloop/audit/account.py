@@ -35,9 +35,9 @@ BACKGROUND_ROWS = 5_000
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """Times in event-time milliseconds. ``said_again``: what the version's model file says of the features now, and
-    ``said_difference`` how far the published prediction is from it (multiclass: the largest of the classes'). ``notes``:
-    what could not be told, and why."""
+    """Times in event-time milliseconds. ``said_again``: what the version's model file says of the features now;
+    ``said_difference``: how far the published prediction is from it (multiclass: the largest of the classes').
+    ``notes``: what could not be told, and why."""
 
     prediction_id: str
     model_id: str
@@ -218,9 +218,7 @@ def _background(
             chosen = np.arange(len(data), dtype=np.int64)
             if len(data) > BACKGROUND_ROWS:
                 chosen = np.sort(np.random.default_rng(seed).permutation(len(data))[:BACKGROUND_ROWS])
-            words = f"{len(chosen):,} of the {len(data):,} rows of its training set"
-            if len(chosen) == len(data):
-                words = f"the {len(data):,} rows of its training set"
+            words = f"its training set of {len(data):,} rows"
             return columns_of(spec, data.rows(chosen).frame), words, len(chosen) < len(data)
         except (RegistryError, OSError, KeyError, ValueError) as error:
             notes.append(f"the version's training set cannot be read: {error}")
@@ -228,6 +226,6 @@ def _background(
         held = profile.sample.columns
         size = len(next(iter(held.values()), ()))
         if size and all(name in held for name in spec.features):
-            return select_rows(held, range(size)), f"{size:,} rows that its reference profile keeps", True
+            return select_rows(held, range(size)), f"the {size:,} rows that its reference profile keeps", True
     notes.append("there are no rows to compare the prediction with: neither a training set nor a sample is kept")
     return None

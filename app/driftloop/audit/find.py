@@ -117,8 +117,9 @@ def trace(
         if not labeled:
             where = f" of model {model}" if model else ""
             raise AuditError(
-                f"no prediction {prediction_id!r}{where} is on {topics.predictions} or {topics.labeled} in the partition "
-                "of its key; check the id, --model, --from and --to, and that its producer keys records by prediction_id"
+                f"no prediction {prediction_id!r}{where} is on {topics.predictions} or {topics.labeled} in the "
+                "partition of its key; check the id, --model, --from and --to, and that its producer keys records by "
+                "prediction_id"
             )
         _one_model([one.event for one in labeled], prediction_id)
         model = labeled[-1].event.model_id
@@ -200,9 +201,7 @@ def _all(
     return found
 
 
-def _matches(
-    block: RecordBatch, prediction_id: str, decode: Callable[[bytes], EventT]
-) -> Iterator[Found[EventT]]:
+def _matches(block: RecordBatch, prediction_id: str, decode: Callable[[bytes], EventT]) -> Iterator[Found[EventT]]:
     wanted = prediction_id.encode()
     for offset, timestamp_ms, key, value in zip(
         block.offsets, block.timestamps_ms, block.keys, block.values, strict=True
@@ -234,4 +233,5 @@ def _all_before(block: RecordBatch, from_ms: int) -> bool:
 def _one_model(events: Iterable[Prediction | Labeled], prediction_id: str) -> None:
     models = sorted({event.model_id for event in events})
     if len(models) > 1:
-        raise AuditError(f"several models have a prediction {prediction_id!r}: {', '.join(models)}; name one by --model")
+        names = ", ".join(models)
+        raise AuditError(f"several models have a prediction {prediction_id!r}: {names}; name one by --model")

@@ -33,7 +33,8 @@ class Change(Struct, frozen=True, kw_only=True):
 
 class VersionAccount(Struct, frozen=True, kw_only=True):
     """A version: how it came to be and to be live. ``dataset``: what its lineage says of its data set;
-    ``rows_from_ms`` and ``rows_to_ms``: event times of the rows that the model file was fitted on, the end exclusive."""
+    ``rows_from_ms`` and ``rows_to_ms``: event times of the rows that the model file was fitted on, the end
+    exclusive."""
 
     status: str
     aliases: list[str]
@@ -84,8 +85,8 @@ class Model:
         self._history = history
 
     def about(self, version: str) -> list[Change]:
-        """Changes that are about the version, oldest first."""
-        return [
+        """Changes that are about the version, oldest first. A change that moved two aliases is one."""
+        found = [
             Change(
                 action=row.action,
                 event_time_ms=row.event_time_ms,
@@ -96,6 +97,8 @@ class Model:
             for row in self._history
             if row.subject == version
         ]
+        told = [(one.action, one.event_time_ms, one.actor, one.reason) for one in found]
+        return [one for at, one in enumerate(found) if told[at] not in told[:at]]
 
     def champion_at(self, at_ms: int) -> str | None:
         """The version that was the champion at this event time, by the times of the promotions."""
@@ -193,5 +196,3 @@ def alerts_then(assessments: AssessmentStore, model_id: str, at_ms: int) -> list
             latest[alert.alert_id] = alert
     found = [alert for alert in latest.values() if alert.state != "resolved"]
     return sorted(found, key=lambda alert: (alert.opened_at_ms, alert.alert_id))
-
-

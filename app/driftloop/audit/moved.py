@@ -106,8 +106,7 @@ def moved(
     drawn = max(2, rounds * len(kept))
     found = shapley_contributions(probability, held, row, features, pairs=drawn, seed=seed, given=True)
     parts = [
-        Part(feature=part.feature, value=part.value, standard_error=part.standard_error)
-        for part in found.contributions
+        Part(feature=part.feature, value=part.value, standard_error=part.standard_error) for part in found.contributions
     ]
     return _result(_words(spec, chosen), found.window_mean, found.reference_mean, parts, len(kept), exact=False)
 

@@ -16,7 +16,7 @@ __all__ = ["LabelAccount", "Outcome", "outcome_of"]
 
 
 class LabelAccount(Struct, frozen=True, kw_only=True):
-    """A label as it came. ``offset`` of the labels topic; ``counts``: it is the one with the highest (revision, time)."""
+    """A label as it came, at an offset of the labels topic. ``counts``: it has the highest (revision, time)."""
 
     label: Raw
     revision: int

@@ -91,12 +91,10 @@ def _features(account: Account) -> Section:
         found = account.moved
         how = "exact" if found.exact else "sampled Shapley values"
         sentences.append(
-            f"{found.scale}: {found.output:.6g} = {found.base:.6g}, the mean over {found.background_rows:,} of "
+            f"{found.scale}: {found.output:.6g} = {found.base:.6g}, the mean over {found.background_rows:,} rows of "
             f"{account.background}, and the features' contributions ({how}"
             f"{'' if abs(found.remainder) < 1e-9 else f'; not attributed {found.remainder:+.2g}'})."
         )
-        if found.background_rows == _first_number(account.background):
-            sentences[-1] = sentences[-1].replace(f"{found.background_rows:,} of ", "", 1)
     own = stood.get("@prediction")
     if own is not None:
         sentences.append(f"the prediction itself: {own.sentence}.")
@@ -105,11 +103,6 @@ def _features(account: Account) -> Section:
         grids=[Grid(columns=columns, rows=rows, right=list(range(3, len(columns))))],
         sentences=sentences,
     )
-
-
-def _first_number(text: str) -> int:
-    digits = next((word.replace(",", "") for word in text.split() if word.replace(",", "").isdigit()), "-1")
-    return int(digits)
 
 
 def _version(account: Account) -> Section:
@@ -126,7 +119,9 @@ def _version(account: Account) -> Section:
         return Section(title="By which version", facts=facts, sentences=["The registry does not have this version."])
     facts.append(("status now", f"{version.status}{_aliases(version)}"))
     facts.append(("model file", version.model_file or "none"))
-    rows = [[change.action, format_time(change.event_time_ms), change.actor, change.reason] for change in version.history]
+    rows = [
+        [change.action, format_time(change.event_time_ms), change.actor, change.reason] for change in version.history
+    ]
     grids = [Grid(columns=["what", "when", "by whom", "why"], rows=rows)]
     if version.gates:
         grids.append(
@@ -150,7 +145,7 @@ def _training(version: VersionAccount) -> Section:
     trained, held = (_count(number) for number in (version.train_rows, version.holdout_rows))
     facts.append(("rows", f"{_count(dataset.get('rows'))}: fitted on {trained}, judged on {held}"))
     if version.rows_from_ms is not None and version.rows_to_ms is not None:
-        facts.append(("predicted", f"{format_time(version.rows_from_ms)} to {format_time(version.rows_to_ms)}"))
+        facts.append(("predicted", f"{format_time(version.rows_from_ms)} to {format_time(version.rows_to_ms - 1)}"))
     sources = dataset.get("sources") or []
     if sources:
         offsets = ", ".join(f"{one['partition']}: {one['first']:,} to {one['end']:,}" for one in sources)
@@ -198,7 +193,7 @@ def _window(window: WindowAccount) -> list[str]:
         for metric in window.metrics[:4]:
             reference = "" if metric.reference is None else f" (reference {metric.reference:.4g})"
             values.append(f"{metric.metric} {metric.value:.4g}{reference}")
-        says = "; ".join(filter(None, [says, ", ".join(values)]))
+        says = " ".join(filter(None, [says, ", ".join(values)]))
     status = "" if window.status == "final" else f", {window.status}"
     counted = f"{window.rows:,}" if window.kind == "input" else f"{window.rows:,}, {window.labeled_rows:,} labeled"
     return [
@@ -227,7 +222,8 @@ def _outcome(account: Account) -> Section:
     ]
     sentences = [f"{found.sentence}."] if found.sentence else []
     if found.errors:
-        sentences.append(", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in found.errors.items()) + ".")
+        numbers = (f"{name.replace('_', ' ')} {value:.6g}" for name, value in found.errors.items())
+        sentences.append(f"{', '.join(numbers)}.")
     joined = "joined after its window had closed" if found.late else "joined" if found.joined else "not joined yet"
     delay = duration_text(abs(found.delay_ms))
     facts = [("delay", delay if found.delay_ms >= 0 else f"{delay} before the prediction"), ("pair", joined)]

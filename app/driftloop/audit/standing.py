@@ -17,8 +17,8 @@ __all__ = ["Standing", "percentile", "standings"]
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """One value. Shares are in [0, 1]. ``below``: of the reference's finite numbers, those that are smaller, and half of
-    those that are equal (the mid-rank percentile); between two anchors it is interpolated, and lies in
+    """One value. Shares are in [0, 1]. ``below``: of the reference's finite numbers, those that are smaller, and half
+    of those that are equal (the mid-rank percentile); between two anchors it is interpolated, and lies in
     [``below_low``, ``below_high``]. ``share``: of the category among the reference's rows, or of missing values where
     the value is missing. None where it does not apply."""
 

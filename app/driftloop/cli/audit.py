@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -21,7 +21,7 @@ __all__ = ["Form", "audit"]
 _BROKER_TIMEOUT_S = 5.0
 
 
-class Form(str, Enum):
+class Form(StrEnum):
     """How the page is written."""
 
     text = "text"
@@ -124,7 +124,7 @@ def _write(account: Account, form: Form, output: Path | None) -> None:
         stream.write(text)
 
 
-def _opened(path: Path):  # type: ignore[no-untyped-def]
+def _opened(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
@@ -149,13 +149,13 @@ def _print(console: Console, title: str, subtitle: str, found: Iterable[Section]
             facts.add_column(overflow="fold")
             for name, value in section.facts:
                 facts.add_row(Text(printable(name)), Text(printable(value)))
-            console.print(Padding(facts, (0, 0, 0, 2)))
+            console.print(Padding(facts, (0, 0, 0, 2), expand=False))
         for grid in section.grids:
             table = Table(box=None, pad_edge=False, header_style="dim")
             for at, name in enumerate(grid.columns):
                 table.add_column(Text(name), justify="right" if at in grid.right else "left", overflow="fold")
             for row in grid.rows:
                 table.add_row(*(Text(printable(cell)) for cell in row))
-            console.print(Padding(table, (0, 0, 0, 2)))
+            console.print(Padding(table, (0, 0, 0, 2), expand=False))
         for sentence in section.sentences:
-            console.print(Padding(Text(printable(sentence)), (0, 0, 0, 2)))
+            console.print(Padding(Text(printable(sentence)), (0, 0, 0, 2), expand=False))

@@ -50,8 +50,8 @@ def register_first_version(
 
     ``frame``: the spec's features (others are ignored); ``labels``: 0 or 1, class index, or float; ``predicted_at_ms``:
     event time of each row; all n rows, in any order. ``event_time_ms`` is the time of the promotion. The training set
-    is kept as Parquet in the registry's store, with its manifest. If the model has a champion already, that one stays and its version is
-    returned. Raises :class:`~driftloop.training.estimators.EstimatorError` or
+    is kept as Parquet in the registry's store, with its manifest. If the model has a champion already, that one stays
+    and its version is returned. Raises :class:`~driftloop.training.estimators.EstimatorError` or
     :class:`~driftloop.training.dataset.SplitError` if the rows do not allow it, and :class:`GatesFailed`.
     """
     registry.ensure_model(spec.model, spec.task, spec_digest(spec))

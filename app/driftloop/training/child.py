@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,18 +113,20 @@ class ChampionFile:
 class TrainingProcesses:
     """Child processes for one training each. :meth:`warm` starts one ahead of time; :meth:`close` ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """``environment``: variables that the processes get beside this one's."""
+        self._environment = dict(environment or {})
         self._spare: subprocess.Popen[bytes] | None = None
 
     def warm(self) -> None:
         """Have a process waiting."""
         if self._spare is None or self._spare.poll() is not None:
-            self._spare = _launch()
+            self._spare = _launch(self._environment)
 
     def take(self) -> subprocess.Popen[bytes]:
         """A process for one job, the waiting one if there is one."""
         spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.poll() is None else _launch()
+        return spare if spare is not None and spare.poll() is None else _launch(self._environment)
 
     def close(self) -> None:
         """End the waiting process."""
@@ -198,7 +200,7 @@ def train_in_child(
     )
 
 
-def _launch() -> subprocess.Popen[bytes]:
+def _launch(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # What it writes before it has a job, such as why it cannot be imported. A file, since nobody reads a pipe by then.
     early = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
     process = subprocess.Popen(
@@ -209,7 +211,7 @@ def _launch() -> subprocess.Popen[bytes]:
         # Ctrl-C in a terminal is for the worker, which then decides.
         start_new_session=True,
         # OpenMP's threads spin while they wait, which on a machine with other work slows both down many times over.
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **environment},
     )
     process.stdout = early
     return process

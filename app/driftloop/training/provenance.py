@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
@@ -16,7 +17,17 @@ import msgspec
 
 from driftloop.registry.artifacts import ArtifactStore
 
-__all__ = ["COMMIT_VARIABLE", "UNKNOWN", "code_commit", "keep_lock", "lock_digest", "locked_packages", "machine"]
+__all__ = [
+    "COMMIT_VARIABLE",
+    "UNKNOWN",
+    "code_commit",
+    "keep_lock",
+    "lock_digest",
+    "locked_packages",
+    "machine",
+    "thread_variables",
+    "threads",
+]
 
 #: Set where driftloop runs from an image, which holds no repository.
 COMMIT_VARIABLE = "DRIFTLOOP_COMMIT"
@@ -105,6 +116,33 @@ def machine() -> dict[str, str]:
         "architecture": platform.machine() or UNKNOWN,
         "cpu_family": _cpu_family(),
         "blas": _linear_algebra(),
+    }
+
+
+def threads() -> dict[str, str]:
+    """How many threads the numeric libraries of this process, and of those that it starts, use. A fit may depend on it:
+    sums of parts in another order round differently, and some estimators keep the number itself."""
+    import sklearn.ensemble  # noqa: F401  (loads OpenMP)
+    from threadpoolctl import threadpool_info
+
+    found: dict[str, int] = {}
+    for pool in threadpool_info():
+        kind = str(pool.get("user_api"))
+        found[kind] = max(found.get(kind, 0), int(pool.get("num_threads") or 0))
+    return {f"{kind}_threads": str(found.get(kind, 0) or UNKNOWN) for kind in ("openmp", "blas")}
+
+
+def thread_variables(recorded: Mapping[str, Any]) -> dict[str, str]:
+    """Environment variables that give a new process the recorded numbers of threads."""
+    names = {
+        "openmp_threads": ("OMP_NUM_THREADS",),
+        "blas_threads": ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    }
+    return {
+        variable: str(recorded[key])
+        for key, variables in names.items()
+        if str(recorded.get(key, UNKNOWN)).isdigit()
+        for variable in variables
     }
 
 

@@ -81,7 +81,14 @@ def recipe_of(registry: Registry, version: VersionRow, today: Mapping[str, Model
     changed = command.get("changed_at_ms") if isinstance(command, dict) else None
     kept = lineage.get("spec")
     digest = spec_digest(spec) if kept is None else kept_spec_digest(kept)
-    return Recipe(spec=spec, spec_digest=digest, seed=seed, champion=champion, changed_at_ms=changed, validated=not first)
+    return Recipe(
+        spec=spec,
+        spec_digest=digest,
+        seed=seed,
+        champion=champion,
+        changed_at_ms=changed,
+        validated=not first,
+    )
 
 
 def _was_first(registry: Registry, version: VersionRow) -> bool:

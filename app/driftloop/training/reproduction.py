@@ -25,7 +25,7 @@ from driftloop.training.dataset_manifest import DatasetQuery, OffsetRange, Train
 from driftloop.training.differences import ABSENT, Difference, differences
 from driftloop.training.digest import model_digest
 from driftloop.training.labeled_log import LabeledLog
-from driftloop.training.provenance import code_commit, lock_digest
+from driftloop.training.provenance import UNKNOWN, code_commit, lock_digest, thread_variables, threads
 from driftloop.training.recipe import CannotReproduce, Recipe, recipe_of
 from driftloop.training.registration import named_profile
 from driftloop.training.train import Trained, environment
@@ -112,6 +112,7 @@ def reproduce(
         )
     else:
         try:
+            recorded = _known(lineage.get("environment"))
             trained = train_in_child(
                 recipe.spec,
                 rows.parquet,
@@ -121,7 +122,8 @@ def reproduce(
                 changed_at_ms=recipe.changed_at_ms,
                 unreadable=rows.unreadable,
                 validated=recipe.validated,
-                processes=processes,
+                # Some estimators keep the number of threads, and it decides how sums are parted.
+                processes=processes or TrainingProcesses(thread_variables(recorded)),
             )
         except TrainingFailed as error:
             comparisons.append(_compared("model digest", lineage["model_digest"], f"(the training failed: {error})"))
@@ -141,11 +143,14 @@ def reproduce(
 
 def environment_differences(lineage: Mapping[str, Any]) -> list[Difference]:
     """Of code, packages and machine between the training and here. What was not recorded counts as ``unknown``."""
-    recorded = {"code_commit": "unknown", **_known(lineage.get("environment"))}
-    recorded["code_commit"] = lineage.get("code_commit", "unknown")
-    recorded["packages_sha256"] = _known(lineage.get("lock")).get("sha256", "unknown")
+    recorded = {"code_commit": UNKNOWN, **_known(lineage.get("environment"))}
+    recorded["code_commit"] = lineage.get("code_commit", UNKNOWN)
+    recorded["packages_sha256"] = _known(lineage.get("lock")).get("sha256", UNKNOWN)
     here = {"code_commit": code_commit(), **environment(), "packages_sha256": lock_digest()}
-    return differences({name: recorded.get(name, "unknown") for name in [*here, *recorded]}, here)
+    for name in threads():
+        if recorded.get(name, UNKNOWN) != UNKNOWN:  # it is made again with as many
+            here[name] = recorded[name]
+    return differences({name: recorded.get(name, UNKNOWN) for name in [*here, *recorded]}, here)
 
 
 def _stored_model(registry: Registry, version: VersionRow, recipe: Recipe) -> Comparison:
@@ -342,9 +347,7 @@ def _compared(subject: str, recorded: Any, found: Any) -> Comparison:
 
 
 def _comparison(subject: str, compared: str, found: list[Difference]) -> Comparison:
-    return Comparison(
-        subject=subject, compared=compared, differences=found[:MOST_DIFFERENCES], count=len(found)
-    )
+    return Comparison(subject=subject, compared=compared, differences=found[:MOST_DIFFERENCES], count=len(found))
 
 
 def _leaves(value: Any) -> int:

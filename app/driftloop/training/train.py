@@ -36,7 +36,7 @@ from driftloop.training.estimators import EstimatorError, columns_of, fit, predi
 from driftloop.training.gates import Candidate, Reference, Rival, run_gates
 from driftloop.training.importance import permutation_importances
 from driftloop.training.learning_on import LearnedOn, Start, starting_point
-from driftloop.training.provenance import code_commit, machine
+from driftloop.training.provenance import code_commit, machine, threads
 from driftloop.training.search import SearchResult
 
 __all__ = ["Champion", "Trained", "environment", "lineage_of", "train"]
@@ -210,7 +210,7 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
 
 def environment() -> dict[str, str]:
     """Versions of what a fit depends on, and the machine's kind."""
-    found = {"python": python_version(), **machine()}
+    found = {"python": python_version(), **machine(), **threads()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
