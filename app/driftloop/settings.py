@@ -56,6 +56,7 @@ class Settings(BaseSettings):
         default=None, description="folder of model files and data sets; default: in data_dir"
     )
 
+    commit: str = Field(default="", description="commit of the code, where no repository tells (training/provenance)")
     app_id: str = Field(default="driftloop", description="consumer group prefix")
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=6066, ge=1, le=65535)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from driftloop.registry.artifacts import ArtifactStore
 
@@ -123,7 +124,6 @@ def threads() -> dict[str, str]:
     """How many threads the numeric libraries of this process, and of those that it starts, use. A fit may depend on it:
     sums of parts in another order round differently, and some estimators keep the number itself."""
     import sklearn.ensemble  # noqa: F401  (loads OpenMP)
-    from threadpoolctl import threadpool_info
 
     found: dict[str, int] = {}
     for pool in threadpool_info():
@@ -162,7 +162,6 @@ def _cpu_family(info: Path = Path("/proc/cpuinfo")) -> str:
 
 def _linear_algebra() -> str:
     import numpy  # noqa: F401  (loads the library that is asked about)
-    from threadpoolctl import threadpool_info
 
     found = sorted(
         {
