@@ -54,7 +54,7 @@ def outcome_of(
         LabelAccount(label=came[key], revision=key[0], known_at_ms=key[1], offset=key[2], counts=key == best)
         for key in sorted(came)
     ]
-    sentence, errors = "", {}
+    sentence, errors = "", dict[str, float]()
     if spec is not None and said is not None:
         try:
             sentence, errors = _wrong(spec, said, LabelDecoder(spec).decode(came[best]))
