@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,6 @@ class World:
         self.registry = Registry(engine, ArtifactStore(folder / "artifacts"))
         self.assessments = AssessmentStore(engine)
         self.spec = make_spec(segments=["colour"])
-        register_first_version(self.registry, self.spec, *make_rows(), 100)
 
     def trace(self, features: dict[str, Any] | None = None, version: str = "v1", said: Any = 0.75) -> Trace:
         event = Prediction(
@@ -106,8 +106,18 @@ class World:
         )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained once; every test gets a copy."""
+    made = World(folder := tmp_path_factory.mktemp("trained"))
+    register_first_version(made.registry, made.spec, *make_rows(), 100)
+    made.registry.engine.dispose()
+    return folder
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(trained: Path, tmp_path: Path) -> World:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return World(tmp_path)
 
 

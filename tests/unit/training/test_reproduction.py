@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,20 +98,23 @@ class World:
     """v1, a first version from rows that never were on a topic, and v2, which a command made from the topic."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         engine = open_engine(f"sqlite:///{folder / 'driftloop.db'}")
         create_schema(engine)
-        self.folder = folder
         self.registry = Registry(engine, ArtifactStore(folder / "artifacts"))
-        register_first_version(self.registry, make_spec(), *make_rows(seed=1, sign=-1.0), 100)
         frame, labels, times = make_rows()
         self.topic = Topic(make_labeled(SPEC, frame, labels, times + 10**9))
+
+    def train(self) -> None:
+        register_first_version(self.registry, make_spec(), *make_rows(seed=1, sign=-1.0), 100)
         CommandRunner(
             {"m": SPEC},
             self.registry,
-            self.topic,
+            self.topic,  # type: ignore[arg-type]
             labeled_topic="t.labeled",
-            folder=folder / "trainer",  # type: ignore[arg-type]
+            folder=self.folder / "trainer",
         ).run(COMMAND)
+        self.registry.engine.dispose()
 
     def again(self, version: str, **more: Any) -> Reproduction:
         row = self.registry.version("m", version)
@@ -129,10 +133,20 @@ class World:
         return dict(row.lineage)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained once; every test gets a copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "train_in_child", in_this_process)
+        World(folder).train()
+    return folder
+
+
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(run_module, "train_in_child", in_this_process)
+def world(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(reproduction, "train_in_child", in_this_process)
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return World(tmp_path)
 
 
