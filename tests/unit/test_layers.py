@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoints": {"events", "joining", "spec"},
     "streaming": CORE | {"checkpoints", "registry", "kafka", "observability", "settings"},
     "replay": CORE | {"checkpoints", "kafka", "registry", "settings", "streaming"},
+    "audit": {"events", "spec", "profiles", "multivariate", "registry", "kafka", "training"},
 }  # fmt: skip
 #: Classifiers of multivariate drift, imported when one is used.
 ALLOWED_FOREIGN = {"multivariate": {"sklearn"}}

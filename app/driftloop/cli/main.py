@@ -48,6 +48,8 @@ _COMMANDS = {
     "explain": "explain:explain",
     "decisions": "decisions:decisions",
     "retrain": "retrain:retrain",
+    "reproduce": "reproduce:reproduce",
+    "audit": "audit:audit",
     "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",

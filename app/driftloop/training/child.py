@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +79,7 @@ class TrainingCancelled(Exception):
 
 class Job(Struct, frozen=True, kw_only=True):
     """What the child is told. ``champion_version`` None: there is no champion to compare with. ``unreadable``: so many
-    rows were left out of the data, not fitting the spec."""
+    rows were left out of the data, not fitting the spec. ``validated``: the data is validated first."""
 
     spec: ModelSpec
     seed: int
@@ -90,6 +90,7 @@ class Job(Struct, frozen=True, kw_only=True):
     unreadable: int = 0
     #: ``validate`` ends after the checks of the data; ``judge`` takes a model that was fitted elsewhere.
     work: Literal["train", "validate", "judge"] = "train"
+    validated: bool = True
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
@@ -123,18 +124,20 @@ class ChampionFile:
 class TrainingProcesses:
     """Child processes for one training each. :meth:`warm` starts one ahead of time; :meth:`close` ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """``environment``: variables that the processes get beside this one's."""
+        self._environment = dict(environment or {})
         self._spare: subprocess.Popen[bytes] | None = None
 
     def warm(self) -> None:
         """Have a process waiting."""
         if self._spare is None or self._spare.poll() is not None:
-            self._spare = _launch()
+            self._spare = _launch(self._environment)
 
     def take(self) -> subprocess.Popen[bytes]:
         """A process for one job, the waiting one if there is one."""
         spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.poll() is None else _launch()
+        return spare if spare is not None and spare.poll() is None else _launch(self._environment)
 
     def close(self) -> None:
         """End the waiting process."""
@@ -158,13 +161,14 @@ def train_in_child(
     folder: Path,
     changed_at_ms: int | None = None,
     unreadable: int = 0,
+    validated: bool = True,
     processes: TrainingProcesses | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     brought: bytes | None = None,
 ) -> Trained:
     """:func:`driftloop.training.train.train` in a child process, within the spec's limits of time and memory, after
     :func:`driftloop.training.validation.validate.validate`, whose results are in the folder afterwards (also of a
-    training that ends here).
+    training that ends here); not ``validated``: without that.
 
     ``folder`` must exist and be empty. What the child says goes to :mod:`driftloop.training.progress`. Raises
     :class:`TrainingFailed` for a refusal, a crash or a limit, and :class:`TrainingCancelled` once ``cancelled()`` says
@@ -179,6 +183,7 @@ def train_in_child(
         changed_at_ms=changed_at_ms,
         unreadable=unreadable,
         work="train" if brought is None else "judge",
+        validated=validated,
     )
     result = _in_child(job, parquet, champion, folder, processes, cancelled)
     return Trained(
@@ -243,7 +248,7 @@ def _in_child(
     return result
 
 
-def _launch() -> subprocess.Popen[bytes]:
+def _launch(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # What it writes before it has a job, such as why it cannot be imported. A file, since nobody reads a pipe by then.
     early = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
     process = subprocess.Popen(
@@ -254,7 +259,7 @@ def _launch() -> subprocess.Popen[bytes]:
         # Ctrl-C in a terminal is for the worker, which then decides.
         start_new_session=True,
         # OpenMP's threads spin while they wait, which on a machine with other work slows both down many times over.
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **environment},
     )
     process.stdout = early
     return process
@@ -319,7 +324,7 @@ def _work(folder: Path) -> None:
         bound_memory(limit)
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / _DATA).read_bytes())
-        if job.work != "judge":
+        if job.validated and job.work != "judge":
             _validate(folder, job, data)
         if job.work == "validate":
             (folder / _RESULT).write_bytes(msgspec.json.encode(JobResult()))

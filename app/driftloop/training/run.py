@@ -31,6 +31,7 @@ from driftloop.training.dataset_manifest import DatasetQuery
 from driftloop.training.gates import first_failure, seed_from
 from driftloop.training.handover.step import Handing
 from driftloop.training.labeled_log import LabeledLog
+from driftloop.training.provenance import keep_lock
 from driftloop.training.registration import register
 from driftloop.training.shadow_watch import first_window_ms
 from driftloop.training.train import lineage_of
@@ -170,6 +171,8 @@ class CommandRunner:
             spec,
             trained,
             dataset,
+            judging_seed=seed_from(command.command_id),
+            lock=keep_lock(self._registry.store),
             command=msgspec.to_builtins(command),
             compared_with=None if champion is None else champion.version,
             validation=validation,

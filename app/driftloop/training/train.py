@@ -37,6 +37,7 @@ from driftloop.training.gates import Candidate, Reference, Rival, run_gates
 from driftloop.training.handover.brought import Brought
 from driftloop.training.importance import permutation_importances
 from driftloop.training.learning_on import LearnedOn, Start, starting_point
+from driftloop.training.provenance import code_commit, machine, threads
 from driftloop.training.search import SearchResult
 
 __all__ = ["Champion", "Trained", "environment", "lineage_of", "train"]
@@ -188,7 +189,8 @@ def _with_selection(choice: Choice, taken: Selection, data: TrainingSet) -> Choi
 
 
 def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What a version was made of, JSON-able: enough to fit it again and compare the digest."""
+    """What a version was made of, JSON-able. With ``judging_seed``, ``compared_with`` and the data set's file it is all
+    that :mod:`driftloop.training.reproduction` needs."""
     return {
         "dataset": dict(dataset),
         "spec_digest": spec_digest(spec),
@@ -200,6 +202,9 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
         "holdout_rows": trained.holdout_rows,
         "model_digest": trained.model_digest,
         "environment": environment(),
+        "code_commit": code_commit(),
+        # As text: the order of features is that of the columns, and objects are kept with sorted keys.
+        "spec": msgspec.json.encode(spec).decode(),
         "training": msgspec.to_builtins(spec.training),
         **{
             name: msgspec.to_builtins(said)
@@ -215,8 +220,8 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
 
 
 def environment() -> dict[str, str]:
-    """Versions of what a fit depends on."""
-    found = {"python": python_version()}
+    """Versions of what a fit depends on, and the machine's kind."""
+    found = {"python": python_version(), **machine(), **threads()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
