@@ -142,10 +142,13 @@ def _estimator(lineage: dict[str, Any]) -> str | None:
 
 
 def _kept(store: ArtifactStore, uri: str | None) -> bool:
+    if uri is None:
+        return False
     try:
-        return uri is not None and store.path(uri).is_file()
+        store.expect(uri)
     except (RegistryError, OSError):
         return False
+    return True
 
 
 def windows_of(
