@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=6066, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=0, le=65535, description="/metrics, /livez, /readyz; 0 switches it off")
-    web_token: SecretStr | None = Field(default=None, description="lets who sends it promote, approve, reject")
+    web_token: SecretStr | None = Field(default=None, description="lets who sends it decide (docs/security.md)")
     web_token_file: Path | None = Field(default=None, description="file that holds the token instead")
     handover_token: SecretStr | None = Field(default=None, description="bearer token of Airflow or Argo")
     handover_token_file: Path | None = Field(default=None, description="file that holds the token instead")

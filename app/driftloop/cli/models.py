@@ -197,7 +197,7 @@ def promote(
     version: str,
     reason: Reason = "promoted by hand",
     force: Annotated[
-        bool, typer.Option("--force", help="Also a version that was rejected, or waits for approval.")
+        bool, typer.Option("--force", help="Also one that was rejected, is compared, or waits for approval.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -34,7 +34,8 @@ def retrain(
 ) -> None:
     """Have a challenger trained now, whatever cooldown, breaker and other guards say; gates judge it as any other.
 
-    By default on as much data as training.last says, up to the last window whose labels are all there.
+    By default on as much data as training.last (or the widest candidate) says, up to the last window whose labels are
+    all there.
     """
     settings = Settings()
     command, decision, rows = call(lambda: _prepare(settings, model, reason, start, end))

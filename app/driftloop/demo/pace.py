@@ -17,7 +17,7 @@ from driftloop.events.time import duration_text, format_time
 __all__ = ["Pace", "ReportHead"]
 
 #: A model event of these kinds says that its command is done with.
-_DONE = frozenset({"promoted", "rejected", "failed", "held"})
+_DONE = frozenset({"promoted", "rejected", "failed", "held", "awaiting_approval", "shadow_started", "canary_started"})
 
 
 class ReportHead(Struct, frozen=True):

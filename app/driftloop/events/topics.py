@@ -113,7 +113,7 @@ class Topics:
                 model,
                 "delete",
                 long,
-                "registered, rejected, promoted, rolled back",
+                "what became of versions and commands",
                 by_model,
             ),
             TopicPlan(self.dead_letters, 1, "delete", 8 * week, "what could not be read, byte for byte", "as received"),

@@ -34,6 +34,8 @@ _LONGEST_PAUSE_S = 300.0
 _LEASE_S = 600.0
 _STATUS = {
     "registered": "registered",
+    "shadow_started": "watched",
+    "canary_started": "watched",
     "awaiting_approval": "awaiting_approval",
     "promoted": "promoted",
     "rolled_back": "promoted",

@@ -31,6 +31,7 @@ __all__ = [
     "handovers",
     "history_head",
     "metadata",
+    "mlflow_positions",
     "model_states",
     "model_versions",
     "models",

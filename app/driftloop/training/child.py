@@ -378,7 +378,11 @@ def _champion(folder: Path, job: Job) -> Champion | None:
         return None
     pipeline = None
     if job.champion_sha256 is not None:
-        pipeline = artifacts.load((folder / _CHAMPION).read_bytes(), sha256=job.champion_sha256)
+        try:
+            pipeline = artifacts.load((folder / _CHAMPION).read_bytes(), sha256=job.champion_sha256)
+        except artifacts.ArtifactError as error:
+            # One that was registered by hand may be of any kind: then what it said live is compared.
+            progress.line(f"the champion's model file is not used: {error}")
     return Champion(job.champion_version, pipeline, job.champion_trained_to_ms)
 
 

@@ -24,7 +24,7 @@ __all__ = ["start_shadow_watch"]
 log = get_logger(__name__)
 
 _EVERY_S = 2.0
-_STOP_GRACE_S = 30.0
+_STOP_GRACE_S = 10.0
 
 
 def start_shadow_watch(
@@ -49,6 +49,7 @@ def start_shadow_watch(
         ShadowStore(registry.engine),
         labeled,
         Maturity(specs, settings.source_partitions, read),
+        cancelled=stopping.is_set,
         owner=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}",
     )
 

@@ -74,6 +74,7 @@ class ShadowWatcher:
         maturity: _Maturity,
         *,
         owner: str,
+        cancelled: Callable[[], bool] = lambda: False,
         lease_s: float = 60.0,
         now_s: Callable[[], float] = time.time,
     ) -> None:
@@ -83,6 +84,7 @@ class ShadowWatcher:
         self._labeled = labeled
         self._maturity = maturity
         self._owner = owner
+        self._cancelled = cancelled
         self._lease_s = lease_s
         self._now_s = now_s
         self._models: dict[str, Pipeline] = {}
@@ -145,7 +147,7 @@ class ShadowWatcher:
         while True:
             start_ms = state.next_ms
             end_ms = min(self._maturity.until_ms(spec), start_ms + _WINDOWS_AT_ONCE * spec.window_ms)
-            if end_ms <= start_ms or end_ms <= NEVER_MS:
+            if end_ms <= start_ms or end_ms <= NEVER_MS or self._cancelled():
                 return looked
             state, looks = self._look(state, spec, row, version, champion, end_ms)
             decided = (looks[-1].window_end_ms if looks else end_ms) + spec.label_horizon_ms
@@ -286,9 +288,17 @@ class ShadowWatcher:
             start_ms,
             end_ms,
             champion=champion.version,
-            champion_model=self._model(champion),
+            champion_model=self._champion_model(champion),
             challenger_model=challenger_model,
         )
+
+    def _champion_model(self, champion: VersionRow) -> Pipeline | None:
+        """None if there is none that can be loaded: what the champion itself said is compared all the same."""
+        try:
+            return self._model(champion)
+        except ComparisonImpossible as error:
+            self._tell_once(f"the champion's model file scores nothing, only what it said counts: {error}")
+            return None
 
     def _model(self, version: VersionRow) -> Pipeline | None:
         if version.artifact is None:

@@ -258,7 +258,8 @@ def _rival(spec: ModelSpec, champion: Champion, later: TrainingSet) -> Rival:
     features = None if pipeline is None else tuple(str(name) for name in getattr(pipeline, "feature_names_in_", ()))
     try:
         scores = None if pipeline is None else predict(pipeline, spec, later.frame)
-    except (ValueError, KeyError):  # the spec's features are not those that it was fitted with
+    except Exception as error:  # noqa: BLE001  (the spec's features may not be those that it was fitted with)
+        progress.line(f"the champion cannot predict these rows, what it said live is compared: {error}")
         scores = None
     if pipeline is None or scores is None:
         known = (later.versions == champion.version) & np.isfinite(later.said.reshape(len(later), -1)).all(axis=1)

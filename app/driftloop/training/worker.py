@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -45,6 +46,8 @@ log = get_logger(__name__)
 #: A command that ended so many workers is given up: something in it brings them down.
 MAX_ATTEMPTS = 5
 _POLL_S = 0.1
+#: It names folders and records: whoever may write a command must not reach others with it.
+_COMMAND_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RELAY_EVERY_S = 2.0
 
 
@@ -210,6 +213,8 @@ class Trainer:
             return
         try:
             command = None if (problem := unreadable(value)) else msgspec.json.decode(value, type=RetrainCommand)
+            if command is not None and not _COMMAND_ID.fullmatch(command.command_id):
+                command, problem = None, "command_id must be 1 to 64 letters, digits, - or _"
         except UNDECODABLE as error:
             command, problem = None, str(error)
         if command is None:

@@ -88,7 +88,10 @@ class Actions:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer; nothing was decided"}
         log.info("decided over HTTP", action=match["action"], model=model, version=version, by=decision.by)
         self._publish()
-        champion = self._registry.champion(model)
+        try:
+            champion = self._registry.champion(model)
+        except SQLAlchemyError:
+            champion = None  # it was decided all the same
         return HTTPStatus.OK, {
             "model": model,
             "version": version,
