@@ -35,9 +35,9 @@ def loops(embedded_broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFact
 DECISIONS = {
     "performance-fires": ["retrain performance 4: roc_auc .*; for 1 window in a row"],
     "estimate-fires": ["retrain estimated_performance 4: .*roc_auc.*; for 1 window in a row"],
-    "drift-fires": ["retrain drift 4: 2 of 3 features drift in the window up to 2024-01-05"],
+    "drift-fires": ["retrain drift 4: 2 of 4 features drift in the window up to 2024-01-05"],
     "drift-of-too-few": [],
-    "critical-fires": ["retrain drift 4: 1 of 3 features drift critically"],
+    "critical-fires": ["retrain drift 4: 1 of 4 features drift critically"],
     "critical-not-yet": [],
     "concept-fires": ["retrain concept 4: "],
     "every-fires": ["retrain schedule 2: 2d since the first window, to be retrained every 2d"],
@@ -67,7 +67,7 @@ DECISIONS = {
     ],
     "broken-data": [
         "hold drift 4: held, because the data of the newest input window is broken: .*x.*; due, because",
-        "retrain drift 5: 2 of 3 features drift",
+        "retrain drift 5: 2 of 4 features drift",
     ],
     "broken-data-unguarded": ["retrain drift 4: "],
     "label-shift": [
@@ -239,7 +239,7 @@ def test_a_candidate_is_chosen_or_left_out(
 def test_the_better_parameter_is_found(loops: Loops) -> None:
     version = loops.version("search")
     assert version.lineage["parameters"] == {"C": 1.0}
-    assert len(version.lineage["search"]["settings"]) == 2
+    assert [tried["parameters"] for tried in version.lineage["search"]["tried"]] == [{"C": 0.00001}, {"C": 1.0}]
 
 
 def test_a_river_model_learns_on_and_refuses_without_new_rows(loops: Loops) -> None:
@@ -346,7 +346,8 @@ def test_people_decide_on_the_command_line(loops: Loops) -> None:
         ("shadow-then-approval", "promoted"),
     ):
         last = loops.events(name)[-1]
-        assert (last.kind, last.actor.split()[0], last.reason) == (action, "ada", "a look at the numbers")
+        assert (last.kind, last.actor.split()[0]) == (action, "ada")
+        assert last.reason.endswith("a look at the numbers")
     code, said = loops.said["promote rejected"]
     assert code != 0
     assert "--force" in said or "rejected" in said

@@ -108,6 +108,8 @@ TRIGGERS = [
 ]  # fmt: skip
 
 ON_FIFTH_DAY = {"on": "schedule", "every": "5d"}
+#: One of the four judged columns is enough; the prediction is one of them.
+ON_ANY_DRIFT = {"on": "drift", "share": 0.2}
 FEW_LABELS = rows.labels_of_few_high_scores(5)
 
 GUARDS = [
@@ -115,8 +117,8 @@ GUARDS = [
     deciding("at-most", 4, rows.stable, DAILY, cooldown="0d", at_most={"retrains": 1, "per": "3d"}),
     deciding("warm-up", 3, rows.stable, DAILY, warm_up=2),
     deciding("enough-rows", 2, rows.stable, DAILY, minimum_labeled_rows=150),
-    deciding("broken-data", 5, rows.missing_then_shifted(4), {"on": "drift"}),
-    deciding("broken-data-unguarded", 4, rows.missing_then_shifted(4), {"on": "drift"}, hold_on_broken_data=False),
+    deciding("broken-data", 5, rows.missing_then_shifted(4), ON_ANY_DRIFT),
+    deciding("broken-data-unguarded", 4, rows.missing_then_shifted(4), ON_ANY_DRIFT, hold_on_broken_data=False),
     deciding("label-shift", 6, FEW_LABELS, ON_FIFTH_DAY, per_day=450),
     deciding("label-shift-unguarded", 5, FEW_LABELS, ON_FIFTH_DAY, per_day=450, hold_on_label_shift=False),
     case(

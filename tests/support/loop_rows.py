@@ -138,9 +138,11 @@ def label_leaked(rows: History) -> None:
 
 
 def slice_broken(before: float) -> Story:
-    """Labels of one slice are the wrong way round in what is learned. The version in production knows nothing."""
+    """Labels of one slice, about a sixth of the rows, are the wrong way round in what is learned. The version in
+    production knows nothing."""
 
     def story(rows: History) -> None:
+        rows.colour[rows.red & (rows.chance.random(len(rows)) < 0.45)] = "green"
         rows.labels = np.where(rows.red & (rows.part < before), 1 - rows.labels, rows.labels)
         scores_dull(rows)
 

@@ -47,11 +47,11 @@ CANDIDATES = [
     choosing("window", {"candidate": "everything"}, {"candidate": "window", "rows": 80}, story=rows.labels_reversed(2)),
     choosing("window-too-short", {"candidate": "window", "rows": 10}),
     once(
-        "since-change", 4, rows.labels_reversed(2), concept={"detectors": [{"detector": "e_detector"}]},
+        "since-change", 4, rows.labels_reversed(2), concept={"detectors": [{"detector": "confidence_sequence"}]},
         training={"candidates": [{"candidate": "everything"}, {"candidate": "since_change"}]},
     ),
     once(
-        "everything", 4, concept={"detectors": [{"detector": "e_detector"}]},
+        "everything", 4, concept={"detectors": [{"detector": "confidence_sequence"}]},
         training={
             "candidates": [
                 {"candidate": "since_change"}, {"candidate": "reservoir", "rows": 20}, {"candidate": "everything"},
@@ -127,7 +127,10 @@ GATES = [
         ],
     ),
     gated("labels-shuffled", METRIC, rows.labels_shuffled(LEARNED)),
-    gated("slice-broken", SLICES, rows.slice_broken(LEARNED), training={"estimator": TREES}),
+    gated(
+        "slice-broken", SLICES, rows.slice_broken(LEARNED),
+        training={"estimator": TREES, "parameters": {"max_iter": 20}},
+    ),
     gated("group-left-out", FAIRNESS, rows.label_by_colour, training={"validation": LEAKS_PASS}),
     gated("column-leaked", ROBUSTNESS, rows.label_leaked, training={"validation": LEAKS_PASS}),
     gated("rate-moved", CALIBRATION, rows.base_rate_moved(LEARNED)),
