@@ -20,7 +20,7 @@ from support.loop_system import running_loops
 from support.loop_training_cases import TRAINING_CASES
 from support.loop_world import Loops, matches
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1000)]
 
 
 @pytest.fixture(scope="module")

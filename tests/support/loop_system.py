@@ -16,8 +16,10 @@ from support.own_settings import own_settings
 __all__ = ["running_loops"]
 
 _REASON = ("--by", "ada", "--reason", "a look at the numbers")
+#: Models of some hundred rows are not fitted any faster by several threads, which get in each other's way.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 #: Processes end by themselves a little before the test's own time is over.
-_LIFE_S = 850
+_LIFE_S = 950
 
 
 @contextmanager
@@ -37,11 +39,12 @@ def running_loops(bootstrap: str, folder: Path) -> Iterator[Loops]:
     started: list[world.Process] = []
     try:
         for name, command in commands.items():
-            started.append(world.Process(settings, command, log=folder / f"{name}.log", life_s=_LIFE_S))
+            log = folder / f"{name}.log"
+            started.append(world.Process(settings, command, log=log, life_s=_LIFE_S, **_ONE_THREAD))
         worker, *trainers = started
         loops.publish()
-        world.wait_for("every window", loops.judged, worker, 200)
-        world.wait_for("every training", loops.trained, trainers[0], 450)
+        world.wait_for("every window", loops.judged, worker, 150)
+        world.wait_for("every training", loops.trained, trainers[0], 600)
         _ask_by_hand(loops)
         world.wait_for("what people asked for", loops.trained, trainers[0], 120)
         yield loops
