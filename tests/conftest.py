@@ -48,7 +48,7 @@ def _skip_unless_ci(reason: str) -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of whoever runs the tests must not reach into them."""
     for name in os.environ:
-        if name.startswith("DRIFTLOOP_") and name != TEST_KAFKA:
+        if name.startswith("DRIFTLOOP_") and not name.startswith("DRIFTLOOP_TEST_"):
             monkeypatch.delenv(name)
 
 

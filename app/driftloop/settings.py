@@ -5,6 +5,7 @@ What belongs to a model is in its spec (:mod:`driftloop.spec`); what belongs to 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import cached_property
 from pathlib import Path
@@ -55,16 +56,31 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".driftloop"), description="where SQLite, artifacts and worker state live")
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; default: SQLite in data_dir")
     database_url_file: Path | None = Field(default=None, description="file that holds the URL instead")
-    artifacts: Path | None = Field(
-        default=None, description="folder of model files and data sets; default: in data_dir"
+    artifacts: Path | str | None = Field(
+        default=None, description="folder (or URL, s3://...) of model files and data sets; default: in data_dir"
     )
+    mlflow_tracking_uri: str | None = Field(default=None, description="MLflow server that versions go to as well")
+    mlflow_experiment: str = Field(default="driftloop/{model}", description="experiment in MLflow of a model")
+    mlflow_model: str = Field(default="{model}", description="name of a model in MLflow's registry")
 
+    commit: str = Field(default="", description="commit of the code, where no repository tells (training/provenance)")
     app_id: str = Field(default="driftloop", description="consumer group prefix")
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=6066, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=0, le=65535, description="/metrics, /livez, /readyz; 0 switches it off")
     web_token: SecretStr | None = Field(default=None, description="lets who sends it promote, approve, reject")
     web_token_file: Path | None = Field(default=None, description="file that holds the token instead")
+    handover_token: SecretStr | None = Field(default=None, description="bearer token of Airflow or Argo")
+    handover_token_file: Path | None = Field(default=None, description="file that holds the token instead")
+    handover_username: str | None = Field(default=None, description="user of Airflow, instead of a token")
+    handover_password: SecretStr | None = None
+    handover_password_file: Path | None = Field(default=None, description="file that holds the password instead")
+    handover_key: SecretStr | None = Field(default=None, description="whsec_...: signs webhooks, and results")
+    handover_key_file: Path | None = Field(default=None, description="file that holds the key instead")
+    handover_secrets: Path | None = Field(default=None, description="folder of NAME.token, NAME.key, ... for specs")
+    handover_report_url: str | None = Field(
+        default=None, pattern=r"^https?://[^@\s]+$", description="where the trainer's port is reached from outside"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -97,12 +113,53 @@ class Settings(BaseSettings):
         "ssl_key_password_file",
         "database_url_file",
         "web_token_file",
+        "handover_token_file",
+        "handover_password_file",
+        "handover_key_file",
+        "handover_secrets",
+        "handover_report_url",
         mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         """An empty variable switches off one that a ``.env`` file sets."""
         return None if value == "" else value
+
+    @field_validator("artifacts", mode="before")
+    @classmethod
+    def _path_or_url(cls, value: object) -> object:
+        """A URL stays text; credentials have no place in it."""
+        if not isinstance(value, str) or value == "":
+            return value or None
+        if "://" not in value:
+            return Path(value)
+        from driftloop.registry.remote_files import url_problem
+
+        problem = url_problem(value)
+        if problem:
+            raise ValueError(problem)
+        return value
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _server_without_password(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not re.match(r"https?://[^/]|databricks(://|$)|databricks-uc(://|$)", value):
+            raise ValueError("expected http://host:port or https://... of an MLflow server, or databricks")
+        if "@" in value or "?" in value:
+            raise ValueError(
+                "expected a URL without user, password or parameters; MLflow reads them from "
+                "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN"
+            )
+        return value.rstrip("/")
+
+    @field_validator("mlflow_experiment", "mlflow_model")
+    @classmethod
+    def _names_the_model(cls, value: str) -> str:
+        if "{model}" not in value or set(re.findall(r"[{][^}]*[}]?|[}]", value)) != {"{model}"}:
+            raise ValueError("expected a text with {model}, which stands for the model's name, and no other braces")
+        return value
 
     @model_validator(mode="after")
     def _read_secret_files(self) -> Self:
@@ -136,6 +193,7 @@ class Settings(BaseSettings):
                 found.update(_secrets_of_url(value.get_secret_value()))
             else:
                 found.add(value.get_secret_value())
+        found.update(_secrets_in(self.handover_secrets))
         return sorted(found | {quote(secret, safe="") for secret in found}, key=len, reverse=True)
 
     @model_validator(mode="after")
@@ -163,13 +221,22 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
     @property
-    def resolved_artifacts(self) -> Path:
+    def resolved_artifacts(self) -> Path | str:
         return self.artifacts or self.data_dir / "artifacts"
 
 
 def secret_settings() -> list[str]:
     """Names of the settings that hold secrets; each has one with ``_file`` beside it."""
     return [name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)]
+
+
+def _secrets_in(folder: Path | None) -> set[str]:
+    """The contents of a folder of secrets; what cannot be read is said when it is wanted."""
+    found: set[str] = set()
+    for path in [] if folder is None else [*folder.glob("*.token"), *folder.glob("*.password"), *folder.glob("*.key")]:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found.add(path.read_text(encoding="utf-8").rstrip("\r\n"))
+    return found - {""}
 
 
 def _secrets_of_url(url: str) -> set[str]:

@@ -163,6 +163,7 @@ def test_doctor_finds_what_is_missing_and_then_nothing(settings: Settings) -> No
         "broker": "ok",
         "topics": "ok",
         "database": "ok",
+        "artifacts": "ok",
         "specs": "ok",
     }
     assert not settings.data_dir.exists(), "the doctor must change nothing"

@@ -97,13 +97,21 @@ class ApacheKafka:
     """One broker with a folder and ports that stay the same when it is stopped and started again."""
 
     def __init__(
-        self, folder: Path, port: int | None = None, *, node: int = 1, controllers: dict[int, int] | None = None
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        node: int = 1,
+        controllers: dict[int, int] | None = None,
+        more_properties: str = "",
     ) -> None:
-        """``controllers``: node id to controller port of every node of the cluster; default: this one alone."""
+        """``controllers``: node id to controller port of every node of the cluster; default: this one alone.
+        ``more_properties`` win over the usual ones; ``{port}`` and ``{controller_port}`` in them are filled in."""
         self.folder = folder
         self.port = port or free_port()
         self.node = node
         self._controllers = controllers or {node: free_port()}
+        self._more_properties = more_properties
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -193,7 +201,7 @@ class ApacheKafka:
             folder=self.folder,
             replicas=min(3, len(self._controllers)),
             in_sync=min(2, len(self._controllers)),
-        )
+        ) + self._more_properties.format(port=self.port, controller_port=self._controllers[self.node])
         self._properties.write_text(text, "utf-8")
         (self.folder / "log4j2.yaml").write_text(_LOG4J, "utf-8")
         arguments = ["format", "--cluster-id", CLUSTER_ID, "--config", str(self._properties)]

@@ -22,7 +22,14 @@ from driftloop.settings import Settings, secret_settings
 from driftloop.streaming.runtime import open_runtime
 from driftloop.training.service import run_trainer
 
-PLANTED = {"sasl_password": "Planted-1-sasl", "ssl_key_password": "Planted-2-key", "web_token": "Planted-5-token"}
+PLANTED = {
+    "sasl_password": "Planted-1-sasl",
+    "ssl_key_password": "Planted-2-key",
+    "web_token": "Planted-5-token",
+    "handover_token": "Planted-6-bearer",
+    "handover_password": "Planted-7-airflow",
+    "handover_key": "whsec_Planted8Planted8Planted8Planted8",
+}
 DATABASE = "postgresql://me:Planted%403%2Furl@127.0.0.1:9/db?sslpassword=Planted-4-parameter&connect_timeout=2"
 #: What must not be seen: each secret, as it is written and as it is meant.
 HIDDEN = [*PLANTED.values(), "Planted%403%2Furl", "Planted@3/url", "Planted-4-parameter", "Planted"]

@@ -47,7 +47,7 @@ def test_an_empty_file_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         if name.endswith("_file"):
             monkeypatch.setenv(f"DRIFTLOOP_{name.upper()}", "")
     settings = Settings(_env_file=tmp_path / ".env")  # type: ignore[call-arg]
-    assert [getattr(settings, name) for name in Settings.model_fields if name.endswith("_file")] == [None] * 7
+    assert [getattr(settings, name) for name in Settings.model_fields if name.endswith("_file")] == [None] * 10
 
 
 def test_the_demo_uses_its_own_database_whatever_the_environment_says(

@@ -35,6 +35,8 @@ def call(action: Callable[[], T]) -> T:
         return action()
     except (RegistryError, ValueError) as error:
         fail(str(error))
+    except OSError as error:  # a folder or an object store that cannot be used
+        fail(str(error))
     except SQLAlchemyError as error:
         fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
 

@@ -17,6 +17,7 @@ from driftloop.cli._wanted import ReplayRequest, Wanted
 from driftloop.demo.supervisor import interrupt_on_sigterm
 from driftloop.events.messages import Alert
 from driftloop.events.time import NEVER_MS, format_time
+from driftloop.joining.store import StoreError
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
 from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
@@ -45,7 +46,7 @@ def run_replay(settings: Settings, request: ReplayRequest) -> int:
     except KeyboardInterrupt:
         notes.print("driftloop replay: stopped; nothing was written", highlight=False)
         return _INTERRUPTED
-    except (SpecError, ValueError, LookupError, LogReadError, RegistryError) as error:
+    except (SpecError, ValueError, LookupError, LogReadError, RegistryError, StoreError) as error:
         _complain(notes, error)
         return 2
     except ReplayProcessDied as error:

@@ -147,7 +147,8 @@ def _print_origin(content: dict[str, Any]) -> None:
         offsets = ", ".join(
             f"{part['partition']}: {part['first']:,} to {part['end']:,}" for part in manifest["sources"]
         )
-        typer.echo(f"topic {manifest['topic']}, offsets by partition {offsets or 'unknown'}")
+        offsets_text = f"topic {manifest['topic']}, offsets by partition {offsets or 'unknown'}"
+        typer.echo(offsets_text if manifest["topic"] else "its rows never were on a topic")
         query = manifest.get("query")
         if query:
             asked = f"{format_time(query['from_ms'])} to {format_time(query['to_ms'])}"

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
 from driftloop.kafka.config import client_config
+from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import open_engine, schema_problem, shown_url, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.settings import Settings
@@ -64,7 +65,8 @@ def examine(settings: Settings, timeout_s: float = 5.0) -> list[Finding]:
     else:
         topics = Finding("topics", "skipped", "not checked, because the broker does not answer")
     database = _run("database", lambda: _database(settings))
-    return [broker, topics, database, _run("specs", lambda: _specs(settings))]
+    artifacts = _run("artifacts", lambda: _artifacts(settings))
+    return [broker, topics, database, artifacts, _run("specs", lambda: _specs(settings))]
 
 
 def _run(check: str, step: Callable[[], str]) -> Finding:
@@ -106,6 +108,14 @@ def _database(settings: Settings) -> str:
     if problem:
         raise _Failed(problem)
     return f"{shown}: tables as needed"
+
+
+def _artifacts(settings: Settings) -> str:
+    files = ArtifactStore(settings.resolved_artifacts).files
+    problem = files.problem()
+    if problem:
+        raise _Failed(problem)
+    return files.where
 
 
 def _specs(settings: Settings) -> str:

@@ -48,6 +48,8 @@ _COMMANDS = {
     "explain": "explain:explain",
     "decisions": "decisions:decisions",
     "retrain": "retrain:retrain",
+    "reproduce": "reproduce:reproduce",
+    "audit": "audit:audit",
     "fleet": "fleet:fleet",
     "replay": "replay:replay",
     "doctor": "doctor:doctor",
@@ -61,6 +63,7 @@ _GROUPS = {
     "alerts": "alerts:app",
     "registry": "registry:app",
     "db": "db:app",
+    "mlflow": "mlflow:app",
 }
 
 

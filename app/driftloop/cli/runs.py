@@ -1,24 +1,32 @@
-"""``driftloop runs list|show``: what training runs do and did."""
+"""``driftloop runs list|show|report``: what training runs do and did, and how one ended that was handed over."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from getpass import getuser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from driftloop.cli._database import call, opened
+from driftloop.cli._database import call, fail, opened
 from driftloop.cli._tables import counted, open_console, printable
 from driftloop.events.time import format_time
-from driftloop.registry import Run, RunEntry, RunStore, schema_problem
+from driftloop.registry import ArtifactStore, Run, RunEntry, RunStore, schema_problem
+from driftloop.registry.by_hand import signed
 from driftloop.registry.errors import RegistryError
+from driftloop.registry.handovers import HandoverStore
 from driftloop.registry.run_follow import RunState, follow, state_of
 from driftloop.settings import Settings
+
+if TYPE_CHECKING:
+    from driftloop.training.handover.messages import Result
 
 __all__ = ["app"]
 
@@ -93,6 +101,67 @@ def show(
         raise typer.Exit(130) from None
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="The run: its command's id, or the beginning of it.")],
+    artifact: Annotated[
+        Path | None, typer.Option(help="The model file: a fitted scikit-learn Pipeline, written with skops.io.dump.")
+    ] = None,
+    failed: Annotated[str | None, typer.Option(help="There is no model, for this reason.")] = None,
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
+) -> None:
+    """Say how a training ended that was handed over. driftloop then judges the model like its own."""
+    if (artifact is None) == (failed is None):
+        fail("give one of --artifact FILE and --failed REASON")
+
+    def take() -> tuple[str, str | None]:
+        settings = Settings()
+        with opened(settings) as engine:
+            problem = schema_problem(engine)
+            if problem:
+                raise RegistryError(problem)
+            runs = RunStore(engine)
+            command_id = _find(runs, run).command.command_id
+            told = _told(command_id, artifact, failed, signed(by or _account(), _account()))
+            files = ArtifactStore(settings.resolved_artifacts)
+            taken = take_result(HandoverStore(engine), runs, files, told, time.time())
+            if taken == "unknown":
+                raise RegistryError(f"the training of run {command_id} was not handed over")
+            if taken == "ended":
+                raise RegistryError(f"run {command_id} has ended, or has another result; nothing was changed")
+            if taken == "same":
+                return "the run has this result already", None
+            return "the result was taken; a trainer goes on with the run", publish_outbox(engine, settings)
+
+    from driftloop.cli._publishing import publish_outbox
+    from driftloop.training.handover.results import take_result
+
+    said, unpublished = call(take)
+    typer.echo(said)
+    if unpublished is not None:
+        typer.echo(f"it waits in the outbox for a trainer: {unpublished}")
+
+
+def _account() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _told(command_id: str, artifact: Path | None, failed: str | None, by: str) -> Result:
+    from driftloop.training.handover.messages import Artifact, Result
+
+    if artifact is None:
+        return Result(command_id=command_id, status="failed", reason=(failed or "")[:4_000], by=by)
+    try:
+        content = artifact.read_bytes()
+    except OSError as error:
+        raise RegistryError(f"{artifact} cannot be read: {error.strerror}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    return Result(command_id=command_id, status="succeeded", artifact=Artifact(sha256=digest, content=content), by=by)
 
 
 def _follow(runs: RunStore, found: Run, as_json: bool) -> bool:

@@ -15,5 +15,6 @@ UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 #: What reading the parts of a damaged whole may raise.
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
-#: A count on the wire: it fits into float64 and int64 exactly, also when many are added up.
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: A count on the wire: it fits into float64 and int64 exactly, also when many are added up. Those of late rows alone
+#: may be negative: a correction takes away what a report in time had counted.
+Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]

@@ -65,7 +65,9 @@ def rights_of(component: str, settings: Settings) -> list[Right]:
             rights = _read(topics.window_partials, topics.model_events) + _write(topics.dead_letters, *outbox)
             return sorted({*rights, *_groups(f"{app}-assessor", _READERS_GROUP)})
         case "trainer":
-            rights = _read(topics.retrain_commands, topics.labeled) + _write(topics.dead_letters, *outbox)
+            rights = _read(topics.retrain_commands, topics.labeled, topics.monitor_progress) + _write(
+                topics.dead_letters, *outbox
+            )
             # It checks at its start that every topic is there.
             rights += [Right("topic", f"{topics.prefix}.", "describe", prefixed=True)]
             return sorted({*rights, *_groups(f"{app}-trainer", _READERS_GROUP)})
@@ -102,7 +104,8 @@ def create_acls(settings: Settings, component: str, principal: str, timeout_s: f
     """
     rights = rights_of(component, settings)
     bindings = [_binding(right, principal) for right in rights]
-    for future in AdminClient(client_config(settings)).create_acls(bindings, request_timeout=timeout_s).values():
+    admin = AdminClient(client_config(settings))  # kept: its requests end with it
+    for future in admin.create_acls(bindings, request_timeout=timeout_s).values():
         try:
             future.result(timeout_s)
         except KafkaException as error:

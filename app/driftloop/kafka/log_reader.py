@@ -343,5 +343,8 @@ def count_partitions(consumer: Consumer, topic: str, timeout_s: float = 10.0) ->
             f"cannot read {topic}: {error.args[0].str()}; check that the broker is up and DRIFTLOOP_BOOTSTRAP names it"
         ) from error
     if metadata.error is not None or not metadata.partitions:
-        raise LogReadError(f"cannot read {topic}: there is no such topic; `driftloop topics create` makes it")
+        raise LogReadError(
+            f"cannot read {topic}: there is no such topic; `driftloop topics create` makes it (or this "
+            "user may not see it: `driftloop topics rights`)"
+        )
     return len(metadata.partitions)

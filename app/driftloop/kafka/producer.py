@@ -107,7 +107,16 @@ class Producer:
         Raises :class:`DeliveryError` that names topic and reason if a record since the last flush was refused, or if
         some are still not written after ``timeout_s``.
         """
-        waiting = self._producer.flush(timeout_s)
+        try:
+            waiting = self._producer.flush(timeout_s)
+        except (KafkaException, SystemError) as error:
+            # A fatal error is raised from inside of what is served; where a delivery report is served after it, the
+            # interpreter finds an exception set already, and says so instead.
+            cause = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(cause, KafkaException):
+                raise
+            reason = cause.args[0].str()
+            raise DeliveryError(f"nothing can be written any more: {reason}", len(self._producer)) from error
         with self._lock:
             failed, reason = self._failed, self._first_failure
             self._failed, self._first_failure = 0, ""

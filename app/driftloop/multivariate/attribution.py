@@ -101,8 +101,10 @@ def shapley_contributions(
     *,
     pairs: int = 2_000,
     seed: int = 0,
+    given: bool = False,
 ) -> Attribution:
-    """Sampled for any model. ``predict`` must treat rows on their own.
+    """Sampled for any model. ``predict`` must treat rows on their own. ``given``: the window's rows are those that are
+    asked about, such as a single one, and not a sample of others: they add nothing to the standard errors.
 
     Each pair is a row of the reference and one of the window; in a random order of the features, and then in the
     opposite one, its values go over from one to the other, and each feature gets the change of the output at its step.
@@ -122,8 +124,9 @@ def shapley_contributions(
         batch = slice(start, min(start + _BATCH_PAIRS, pairs))
         for order in (orders[batch], orders[batch, ::-1]):
             gains[batch] += _walk(predict, reference, window, features, before_at[batch], now_at[batch], order) / 2
+    sides = [before_at] if given else [before_at, now_at]
     contributions = [
-        Contribution(name, float(gains[:, at].mean()), _pair_error(gains[:, at], before_at, now_at))
+        Contribution(name, float(gains[:, at].mean()), _pair_error(gains[:, at], sides))
         for at, name in enumerate(features)
     ]
     return Attribution(_mean(predict(reference)), _mean(predict(window)), contributions, False)
@@ -169,10 +172,10 @@ def _evenly(rows: int, pairs: int, rng: np.random.Generator) -> NDArray[np.intp]
     return np.concatenate(rounds)[:pairs]
 
 
-def _pair_error(gains: Matrix, before_at: NDArray[np.intp], now_at: NDArray[np.intp]) -> float | None:
+def _pair_error(gains: Matrix, sides: Sequence[NDArray[np.intp]]) -> float | None:
     """As of a two-sample U-statistic: the spread of the mean gains of a side's rows, over the number of its rows."""
     variance = 0.0
-    for at in (before_at, now_at):
+    for at in sides:
         used = np.bincount(at)
         means = np.bincount(at, gains)[used > 0] / used[used > 0]
         if means.size < 2:

@@ -92,14 +92,16 @@ def serve(
     *,
     liveness: Mapping[str, Check] | None = None,
     post: Post | None = None,
+    most_body_bytes: Callable[[str], int | None] = lambda path: None,
 ) -> ObservabilityServer:
     """Start the server; port 0 takes a free one (``.port`` tells which).
 
     ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered), ``liveness`` ``/livez``:
-    each is called when asked for and says what is wrong, or None. ``post`` answers POST requests. Raises ``OSError``
-    with a sentence if the port can't be had.
+    each is called when asked for and says what is wrong, or None. ``post`` answers POST requests, with bodies of
+    64 KiB at most, or what ``most_body_bytes`` says of a path; of such large ones one is read at a time. Raises
+    ``OSError`` with a sentence if the port can't be had.
     """
-    paths = _Routes(registry, dict(checks), dict(liveness or {}), post)
+    paths = _Routes(registry, dict(checks), dict(liveness or {}), post, most_body_bytes)
 
     class Handler(_Handler):
         routes = paths
@@ -128,8 +130,12 @@ class _Routes:
         readiness: Mapping[str, Check],
         liveness: Mapping[str, Check],
         post: Post | None,
+        most_body_bytes: Callable[[str], int | None],
     ) -> None:
         self.post = post
+        self.most_body_bytes = most_body_bytes
+        #: One large body at a time: what a stranger sends must not fill the memory.
+        self.large = threading.Lock()
         self.registry = registry
         self.readiness = readiness
         self.liveness = liveness
@@ -192,12 +198,24 @@ class _Handler(BaseHTTPRequestHandler):
         # Without its length the end of a body cannot be told, and the next request would begin in it.
         if not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "the request needs a Content-Length")
-        elif int(length) > _MAX_BODY_BYTES:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {_MAX_BODY_BYTES} bytes at most")
+            return
+        most = self.routes.most_body_bytes(self.path.split("?", 1)[0]) or _MAX_BODY_BYTES
+        if int(length) > most:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {most} bytes at most")
+        elif int(length) <= _MAX_BODY_BYTES:
+            self._take(self.routes.post, int(length))
+        elif self.routes.large.acquire(blocking=False):
+            try:
+                self._take(self.routes.post, int(length))
+            finally:
+                self.routes.large.release()
         else:
-            body = self.rfile.read(int(length))
-            status, content = self.routes.post(self.path.split("?", 1)[0], dict(self.headers.items()), body)
-            self._send(*_json(status, content), with_body=True)
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "another large request is being read; send this one again")
+
+    def _take(self, post: Post, length: int) -> None:
+        body = self.rfile.read(length)
+        status, content = post(self.path.split("?", 1)[0], dict(self.headers.items()), body)
+        self._send(*_json(status, content), with_body=True)
 
     def _refuse(self, status: HTTPStatus, error: str) -> None:
         """Answer and close the connection, since what follows of the request was not read."""

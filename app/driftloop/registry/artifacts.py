@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from driftloop.registry.artifact_files import REMOVING, WRITING, ArtifactFiles
 from driftloop.registry.errors import ArtifactError
+from driftloop.registry.local_files import LocalFiles
 
 __all__ = ["REMOVING", "WRITING", "ArtifactRef", "ArtifactStore"]
-
-#: How files are named that are being written, and that are being removed (garbage.py).
-WRITING = ".writing-"
-REMOVING = ".removing-"
 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,16}){0,2}")
 _URI = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})((?:\.[A-Za-z0-9]{1,16}){0,2})")
@@ -23,7 +20,7 @@ _URI = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})((?:\.[A-Za-z0-9]{1,16}){0,2})")
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """A file in the store. ``uri`` is its name relative to the store's folder; ``size`` is in bytes."""
+    """A file in the store. ``uri`` is its name relative to where the store is; ``size`` is in bytes."""
 
     uri: str
     sha256: str
@@ -31,14 +28,29 @@ class ArtifactRef:
 
 
 class ArtifactStore:
-    """A folder of files that never change: ``ab/abcdef....skops``, named by the SHA-256 of their content.
+    """Files that never change: ``ab/abcdef....skops``, named by the SHA-256 of their content.
 
-    The names are relative, so that the folder may be mounted elsewhere on another machine. Nothing outside of the
-    folder can be named: a name that is no digest is refused, and so is a symbolic link out of the folder.
+    ``place``: a folder, or a URL such as ``s3://bucket/prefix`` for :mod:`.remote_files`. The names are relative, so
+    that a folder may be mounted elsewhere on another machine. Nothing outside of the place can be named: a name that is
+    no digest is refused, and so is a symbolic link out of a folder.
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, place: Path | str) -> None:
+        self.files: ArtifactFiles
+        if isinstance(place, str) and "://" in place:
+            from driftloop.registry.remote_files import RemoteFiles
+
+            self.files = RemoteFiles(place)
+        else:
+            self.files = LocalFiles(Path(place))
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder. Raises :class:`ArtifactError` for a store that is none."""
+        if not isinstance(self.files, LocalFiles):
+            raise ArtifactError(f"the artifacts are in {self.files.where}, which is no folder")
+        return self.files.folder
 
     def put_bytes(self, data: bytes, suffix: str = "") -> ArtifactRef:
         """Store data. The file appears under its name whole or not at all; the same data gives the same name.
@@ -49,23 +61,7 @@ class ArtifactStore:
             raise ArtifactError(f"expected a file suffix such as '.skops' or '.parquet', got {suffix!r}")
         digest = hashlib.sha256(data).hexdigest()
         reference = ArtifactRef(f"{digest[:2]}/{digest}{suffix}", digest, len(data))
-        target = self.folder / reference.uri
-        if self._has(target, reference):
-            return reference
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._check_inside(target.parent, reference.uri)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=WRITING)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        _sync_folder(target.parent)
+        self.files.put(reference.uri, data, digest)
         return reference
 
     def put_beside(self, reference: ArtifactRef, suffix: str, data: bytes) -> str:
@@ -75,100 +71,81 @@ class ArtifactStore:
         match = _URI.fullmatch(uri)
         if match is None or not suffix:
             raise ArtifactError(f"expected a suffix such as '.dvc' to a name with at most one, got {uri!r}")
-        target = self.folder / uri
-        self._check_inside(target.parent, uri)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=WRITING)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        self.files.write(uri, data)
         return uri
 
+    def expect(self, artifact: ArtifactRef | str) -> None:
+        """Raise :class:`ArtifactError` if the name is not one of this store's, or there is no such file. It is not
+        read."""
+        self.files.size(_name(artifact))
+
     def path(self, artifact: ArtifactRef | str) -> Path:
-        """Where the file is. It is not read: use :meth:`read` for content that is checked.
+        """Where the file is in the folder. It is not read: use :meth:`read` for content that is checked.
 
-        Raises :class:`ArtifactError` if the name is not one of this store's, or there is no such file.
+        Raises :class:`ArtifactError` if the name is not one of this store's, or there is no such file, or the store is
+        no folder.
         """
-        uri = artifact if isinstance(artifact, str) else artifact.uri
-        match = _URI.fullmatch(uri)
-        if match is None or not match[2].startswith(match[1]):
-            raise ArtifactError(
-                f"expected the name of an artifact, such as 'ab/abcd...64 hex digits.skops', got {uri!r}"
-            )
+        uri = _name(artifact)
         path = self.folder / uri
-        self._check_inside(path, uri)
-        if not path.is_file():
-            raise ArtifactError(
-                f"the artifact {uri!r} is not in {self.folder}; DRIFTLOOP_ARTIFACTS must be the trainer's folder"
-            )
+        self.files.size(uri)
         return path
-
-    def _has(self, target: Path, reference: ArtifactRef) -> bool:
-        """Whether the file is there and whole; if so, it is marked as new before that is found out."""
-        try:
-            os.utime(target)
-            self._check_inside(target, reference.uri)
-            return _digest(target) == reference.sha256
-        except (FileNotFoundError, PermissionError):
-            # Not there, removed just now, or another account's: then it is written anew.
-            return False
-
-    def _check_inside(self, path: Path, uri: str) -> None:
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise ArtifactError(f"the artifact {uri!r} is a link out of {self.folder}; restore the file itself")
 
     def read(self, artifact: ArtifactRef | str) -> bytes:
         """The content, checked against the digest in the name, and against size and digest of a reference.
 
         What is given is what was checked, whatever happens to the file. Raises :class:`ArtifactError`.
         """
-        path = self._path_of_right_size(artifact)
-        data = path.read_bytes()
-        _compare(path, hashlib.sha256(data).hexdigest())
+        uri = self._name_of_right_size(artifact)
+        data = self.files.read(uri)
+        self._compare(uri, hashlib.sha256(data).hexdigest())
         return data
 
     def check(self, artifact: ArtifactRef | str) -> None:
         """Raise :class:`ArtifactError` unless :meth:`read` would give the file. Takes little memory."""
-        path = self._path_of_right_size(artifact)
-        _compare(path, _digest(path))
+        uri = self._name_of_right_size(artifact)
+        self._compare(uri, self.files.sha256(uri))
 
     def open(self, artifact: ArtifactRef | str) -> Path:
-        """The path of the file after its digest was checked, for readers that want a file."""
-        self.check(artifact)
-        return self.path(artifact)
+        """The path of the file after its digest was checked, for readers that want a file. If the store is no folder,
+        it is a copy that goes away with this object."""
+        if isinstance(self.files, LocalFiles):
+            self.check(artifact)
+            return self.path(artifact)
+        data = self.read(artifact)
+        if self._copies is None:
+            self._copies = tempfile.TemporaryDirectory(prefix="driftloop-artifacts-", ignore_cleanup_errors=True)
+        copy = Path(self._copies.name) / _name(artifact).rpartition("/")[2]
+        copy.write_bytes(data)
+        return copy
 
-    def _path_of_right_size(self, artifact: ArtifactRef | str) -> Path:
-        path = self.path(artifact)
+    def location(self, artifact: ArtifactRef | str) -> str:
+        """Where other programs find the file: a path, or a URL."""
+        return self.files.shown(_name(artifact))
+
+    def _name_of_right_size(self, artifact: ArtifactRef | str) -> str:
+        uri = _name(artifact)
+        size = self.files.size(uri)
         if isinstance(artifact, ArtifactRef):
-            if artifact.sha256 != path.name[:64]:
+            if artifact.sha256 != uri[3:67]:
                 raise ArtifactError(f"the artifact {artifact.uri!r} was expected to have the SHA-256 {artifact.sha256}")
-            size = path.stat().st_size
             if size != artifact.size:
                 raise ArtifactError(
-                    f"the artifact {path} is damaged: it has {size:,} bytes instead of {artifact.size:,}; restore it "
-                    "from a backup"
+                    f"the artifact {self.files.shown(uri)} is damaged: it has {size:,} bytes instead of "
+                    f"{artifact.size:,}; restore it from a backup"
                 )
-        return path
+        return uri
+
+    def _compare(self, uri: str, found: str) -> None:
+        if found != uri[3:67]:
+            raise ArtifactError(
+                f"the artifact {self.files.shown(uri)} is damaged: its SHA-256 is {found}; restore it from a backup"
+            )
 
 
-def _compare(path: Path, found: str) -> None:
-    if found != path.name[:64]:
-        raise ArtifactError(f"the artifact {path} is damaged: its SHA-256 is {found}; restore it from a backup")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable; the content already is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _name(artifact: ArtifactRef | str) -> str:
+    """The name, if it is one that the store gives."""
+    uri = artifact if isinstance(artifact, str) else artifact.uri
+    match = _URI.fullmatch(uri)
+    if match is None or not match[2].startswith(match[1]):
+        raise ArtifactError(f"expected the name of an artifact, such as 'ab/abcd...64 hex digits.skops', got {uri!r}")
+    return uri

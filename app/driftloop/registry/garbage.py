@@ -6,44 +6,30 @@ A file is put into the store first and referred to later. So that none is remove
   training that has not ended;
 - references are read again in the transaction that removes, and no version can be registered meanwhile;
 - putting a file that is there already marks it as new first; who removes takes the file out of its place, and puts it
-  back if it was marked meanwhile.
+  back if it was marked meanwhile. An object store cannot do that: there files are removed only while no training goes
+  on, and none can begin during the transaction that removes.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from driftloop.registry.artifacts import REMOVING, WRITING, ArtifactStore
+from driftloop.registry.artifact_files import StoredFile
+from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import reading, writing
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
-from driftloop.registry.references import hold_still, mentioned
+from driftloop.registry.references import hold_still, mentioned, no_run_begins
 from driftloop.registry.tables import runs
 
 __all__ = ["Garbage", "StoredFile", "find_garbage", "remove_garbage"]
 
-_FOLDER = re.compile(r"[0-9a-f]{2}")
-_NAME = re.compile(r"([0-9a-f]{64})(?:\.[A-Za-z0-9]{1,16}){0,2}")
 #: Clocks of the machines that write files and start trainings may differ by this.
 _CLOCKS_APART_S = 600.0
 #: Removed in one transaction, which keeps writers of the registry waiting.
 _FILES_AT_ONCE = 500
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of the store: its name in it, size in bytes, and when it was last put (seconds since 1970)."""
-
-    uri: str
-    size: int
-    put_s: float
 
 
 @dataclass(frozen=True)
@@ -74,20 +60,27 @@ def remove_garbage(registry: Registry, *, now_s: float, grace_s: float) -> list[
     found = find_garbage(registry, now_s=now_s, grace_s=grace_s)
     if found.files and not found.referred:
         raise RegistryError(
-            f"the registry refers to none of the files in {registry.store.folder}, so it is most likely another "
+            f"the registry refers to none of the files in {registry.store.files.where}, so it is most likely another "
             "folder's; nothing was removed. Check DRIFTLOOP_DATABASE_URL and DRIFTLOOP_ARTIFACTS"
         )
+    files = registry.store.files
     removed: list[StoredFile] = []
     for start in range(0, len(found.files), _FILES_AT_ONCE):
         chosen = {file.uri for file in found.files[start : start + _FILES_AT_ONCE]}
         with writing(registry.engine) as connection:
             hold_still(connection)
-            before_s = _put_before(connection, now_s, grace_s)[0]
+            if not files.sees_puts_while_removing:
+                no_run_begins(connection)
+            before_s, started_s = _put_before(connection, now_s, grace_s)
+            if started_s is not None and not files.sees_puts_while_removing:
+                raise RegistryError(
+                    f"a training goes on, and in {files.where} files are removed between trainings only; "
+                    f"{len(removed):,} were removed. Try again when it has ended (see 'driftloop runs list')"
+                )
             keep = mentioned(connection, registry.store)
             for uri in sorted(chosen):
-                path = registry.store.folder / uri
-                if path.name[:64] not in keep:
-                    size = _remove(path, before_s)
+                if _digest_in(uri) not in keep:
+                    size = files.remove(uri, before_s)
                     if size is not None:
                         removed.append(StoredFile(uri, size, 0.0))
     put = {file.uri: file.put_s for file in found.files}
@@ -100,17 +93,15 @@ def _find(connection: Connection, store: ArtifactStore, now_s: float, grace_s: f
     files: list[StoredFile] = []
     foreign: list[str] = []
     young = referred = 0
-    for name, entry in _entries(store):
+    for name, entry in store.files.entries():
         if entry is None:
             foreign.append(name)
-        elif entry.name[:64] in keep:
+        elif _digest_in(name) in keep:
             referred += 1
+        elif entry.put_s < before_s:
+            files.append(entry)
         else:
-            status = entry.stat(follow_symlinks=False)
-            if status.st_mtime < before_s:
-                files.append(StoredFile(name, status.st_size, status.st_mtime))
-            else:
-                young += 1
+            young += 1
     waits_for = started_s if young and started_s is not None and started_s < now_s - grace_s else None
     return Garbage(sorted(files, key=lambda file: file.uri), young, referred, sorted(foreign), waits_for)
 
@@ -123,36 +114,6 @@ def _put_before(connection: Connection, now_s: float, grace_s: float) -> tuple[f
     return min(now_s - grace_s, started_ms / 1000 - _CLOCKS_APART_S), started_ms / 1000
 
 
-def _entries(store: ArtifactStore) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
-    """Everything in the store: its name, and the file, or None if it is not one of the store's. Links are not
-    followed."""
-    if not store.folder.is_dir():
-        return
-    with os.scandir(store.folder) as outer:
-        for folder in outer:
-            if not (_FOLDER.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False)):
-                yield folder.name, None
-                continue
-            with os.scandir(folder.path) as inner:
-                for entry in inner:
-                    match = _NAME.fullmatch(entry.name)
-                    ours = entry.name.startswith((WRITING, REMOVING)) or (match and match[1][:2] == folder.name)
-                    ours = ours and entry.is_file(follow_symlinks=False)
-                    yield f"{folder.name}/{entry.name}", entry if ours else None
-
-
-def _remove(path: Path, before_s: float) -> int | None:
-    """Remove the file unless it was put again since. Returns its size, None if it stays or is gone already."""
-    aside = path.with_name(f"{REMOVING}{secrets.token_hex(8)}")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return None
-    status = aside.stat(follow_symlinks=False)
-    if status.st_mtime >= before_s and not path.exists():
-        aside.rename(path)
-        return None
-    aside.unlink()
-    if status.st_mtime >= before_s:  # put anew in the meantime
-        return None
-    return status.st_size
+def _digest_in(name: str) -> str:
+    """The digest that the name of a file begins with; something that is no digest for one that was left behind."""
+    return name[3:67]

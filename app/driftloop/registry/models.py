@@ -64,7 +64,7 @@ class Registry:
         with writing(self.engine) as connection:
             registering(connection)
             if new.artifact is not None:
-                self.store.path(new.artifact)
+                self.store.expect(new.artifact)
             lock_model(connection, new.model_id)
             version, is_new = insert_version(connection, new)
             if is_new:

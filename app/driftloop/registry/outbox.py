@@ -6,11 +6,8 @@ comes in the order in which it was written, for every key.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +16,8 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from driftloop.events.topics import Topics
 from driftloop.registry.database import insert_new, reading, writing
-from driftloop.registry.tables import outbox, relay_lease
+from driftloop.registry.lease import Lease
+from driftloop.registry.tables import outbox
 
 __all__ = [
     "ALERTS",
@@ -106,12 +104,10 @@ class Relay:
     ) -> None:
         self._engine = engine
         self._send = send
-        self._lease_ms = round(lease_s * 1000)
+        self._lease = Lease(engine, _LEASE_NAME, lease_s, now_s=now_s, owner=owner)
         self._batch_rows = batch_rows
         self._keep_published = keep_published
-        self._now_s = now_s
         self._busy = threading.Lock()
-        self._owner = owner or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
     def pending(self) -> int:
         """How many events wait to be published."""
@@ -124,12 +120,12 @@ class Relay:
         if not self._busy.acquire(blocking=False):
             return 0
         try:
-            if not self._read() or not self._take_lease():
+            if not self._read() or not self._lease.take():
                 return 0
             try:
                 return self._publish()
             finally:
-                self._give_back()
+                self._lease.give_back()
         finally:
             self._busy.release()
 
@@ -151,28 +147,10 @@ class Relay:
                 for row in connection.execute(statement)
             ]
 
-    def _take_lease(self) -> bool:
-        now_ms = round(self._now_s() * 1000)
-        until_ms = now_ms + self._lease_ms
-        with writing(self._engine) as connection:
-            values = {"name": _LEASE_NAME, "owner": self._owner, "until_wall_ms": until_ms}
-            if insert_new(connection, relay_lease, values):
-                return True
-            free = (relay_lease.c.owner == self._owner) | (relay_lease.c.until_wall_ms <= now_ms)
-            statement = update(relay_lease).where(relay_lease.c.name == _LEASE_NAME, free)
-            return connection.execute(statement.values(owner=self._owner, until_wall_ms=until_ms)).rowcount == 1
-
     def _mark(self, rows: Sequence[OutboxRow]) -> bool:
         """Mark the rows, which were sent whoever has the lease now. True if this relay still has it, then renewed."""
-        until_ms = round(self._now_s() * 1000) + self._lease_ms
         with writing(self._engine) as connection:
             connection.execute(update(outbox).where(outbox.c.id.in_([row.id for row in rows])).values(published=True))
             old = outbox.c.id <= rows[-1].id - self._keep_published
             connection.execute(delete(outbox).where(outbox.c.published.is_(True), old))
-            mine = (relay_lease.c.name == _LEASE_NAME) & (relay_lease.c.owner == self._owner)
-            return connection.execute(update(relay_lease).where(mine).values(until_wall_ms=until_ms)).rowcount == 1
-
-    def _give_back(self) -> None:
-        with writing(self._engine) as connection:
-            mine = (relay_lease.c.name == _LEASE_NAME) & (relay_lease.c.owner == self._owner)
-            connection.execute(update(relay_lease).where(mine).values(until_wall_ms=0))
+            return self._lease.renew(connection)

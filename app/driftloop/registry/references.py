@@ -9,9 +9,9 @@ from sqlalchemy import Column, Connection, select, text
 
 from driftloop.registry.artifacts import ArtifactRef, ArtifactStore
 from driftloop.registry.errors import ArtifactError
-from driftloop.registry.tables import alias_history, commands, model_versions, runs
+from driftloop.registry.tables import alias_history, commands, handovers, model_versions, runs
 
-__all__ = ["REFERRING", "damaged_files", "hold_still", "mentioned", "registering"]
+__all__ = ["REFERRING", "damaged_files", "hold_still", "mentioned", "no_run_begins", "registering"]
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _URI = re.compile(r'(?<![0-9a-f])([0-9a-f]{2})/(\1[0-9a-f]{62}(?:\.[A-Za-z0-9]{1,16}){0,2})(?=")')
@@ -32,6 +32,9 @@ REFERRING: tuple[Column[object], ...] = (
     runs.c.reason,
     runs.c.files,
     commands.c.body,
+    handovers.c.request,
+    handovers.c.body,
+    handovers.c.result,
     alias_history.c.reason,
 )
 
@@ -49,6 +52,13 @@ def hold_still(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _FILES_LOCK})
 
 
+def no_run_begins(connection: Connection) -> None:
+    """Called in a transaction that removes files from a place that cannot see them being put: no training begins until
+    the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def mentioned(connection: Connection, store: ArtifactStore) -> set[str]:
     """Every SHA-256 that the registry mentions, and those that the manifests (``.json``) among these mention."""
     found: set[str] = set()
@@ -57,9 +67,10 @@ def mentioned(connection: Connection, store: ArtifactStore) -> set[str]:
         rows = connection.execute(statement).scalars()
         for value in rows:
             found.update(_digests(value if isinstance(value, bytes) else str(value).encode()))
+    manifests = _manifests(store)
     new = found
     while new:
-        new = set(_in_manifests(new, store)) - found
+        new = set(_in_manifests(new & manifests.keys(), manifests, store)) - found
         found |= new
     return found
 
@@ -68,11 +79,21 @@ def _digests(data: bytes) -> Iterator[str]:
     return (digest.decode() for digest in _DIGEST.findall(data))
 
 
-def _in_manifests(digests: Iterable[str], store: ArtifactStore) -> Iterator[str]:
+def _manifests(store: ArtifactStore) -> dict[str, str]:
+    """Digest and name of the manifests that are there. One listing costs less than a request for each digest."""
+    return {
+        name[3:67]: name
+        for name, entry in store.files.entries()
+        if entry is not None and name[67:] == ".json" and entry.size <= _MANIFEST_BYTES
+    }
+
+
+def _in_manifests(digests: Iterable[str], manifests: dict[str, str], store: ArtifactStore) -> Iterator[str]:
     for digest in digests:
-        path = store.folder / digest[:2] / f"{digest}.json"
-        if path.is_file() and path.stat().st_size <= _MANIFEST_BYTES:
-            yield from _digests(path.read_bytes())
+        try:
+            yield from _digests(store.files.read(manifests[digest]))
+        except ArtifactError:
+            continue  # gone since
 
 
 def damaged_files(connection: Connection, store: ArtifactStore) -> list[str]:

@@ -18,9 +18,10 @@ _CLOCKS_APART_S = 2.0
 
 @dataclass(frozen=True)
 class RunState:
-    """``ended``, ``running``, or ``abandoned``: no trainer holds it. ``sentence`` says so."""
+    """``ended``, ``running``, ``handed over``: it waits for a training elsewhere, or ``abandoned``: no trainer holds
+    it. ``sentence`` says so."""
 
-    state: Literal["ended", "running", "abandoned"]
+    state: Literal["ended", "running", "handed over", "abandoned"]
     sentence: str
 
 
@@ -33,6 +34,8 @@ def state_of(run: Run, now: float) -> RunState:
     silent = now - run.lease_until
     if silent <= _CLOCKS_APART_S:
         return RunState("running", f"attempt {run.attempts} by {run.owner}")
+    if run.waiting is not None:
+        return RunState("handed over", run.waiting)
     return RunState(
         "abandoned",
         f"in progress, but its trainer {run.owner} has died or stopped: its lease ended {_duration(silent)} ago. "

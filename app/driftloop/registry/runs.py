@@ -24,7 +24,8 @@ _decode_command = msgspec.json.Decoder(RetrainCommand).decode
 class Run:
     """The run of one command. ``outcome`` None: not finished. ``attempts`` counts how often it was leased; times are
     wall time in seconds since 1970, as handed in. ``files``: names in the artifact store of what the run has put there
-    (``dataset``, ``manifest``, ``validation``, ``expectations``)."""
+    (``dataset``, ``manifest``, ``validation``, ``expectations``). ``waiting``: what it waits for outside of driftloop,
+    without a lease; None: nothing."""
 
     command: RetrainCommand
     owner: str
@@ -36,6 +37,7 @@ class Run:
     reason: str
     ended: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    waiting: str | None = None
 
 
 class RunStore:
@@ -99,6 +101,14 @@ class RunStore:
         with writing(self._engine) as connection:
             return connection.execute(statement).rowcount == 1
 
+    def let_wait(self, command_id: str, owner: str, *, known: bool) -> None:
+        """Give the lease back: the run waits for somebody else. ``known``: it had waited before, and this attempt at it
+        was none, but a copy of its command."""
+        mine = (runs.c.command_id == command_id) & (runs.c.owner == owner) & runs.c.outcome.is_(None)
+        attempts = runs.c.attempts - 1 if known else runs.c.attempts
+        with writing(self._engine) as connection:
+            connection.execute(update(runs).where(mine).values(lease_until_wall_ms=0, attempts=attempts))
+
     def keep_file(self, command_id: str, role: str, uri: str) -> None:
         """The run has put a file into the artifact store: it stays there as long as the run names it."""
         mine = runs.c.command_id == command_id
@@ -145,6 +155,7 @@ def _run(row: Row[Any]) -> Run:
         reason=row.reason,
         ended=None if row.ended_wall_ms is None else row.ended_wall_ms / 1000,
         files=_files(row.files),
+        waiting=row.waiting,
     )
 
 

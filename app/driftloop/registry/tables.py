@@ -28,6 +28,7 @@ __all__ = [
     "alias_history",
     "aliases",
     "commands",
+    "handovers",
     "history_head",
     "metadata",
     "model_states",
@@ -249,6 +250,28 @@ runs = Table(
     Column("ended_wall_ms", BigInteger),
     # JSON: what the run has put into the artifact store, by its role.
     Column("files", Text),
+    # What it waits for outside of driftloop, as a sentence.
+    Column("waiting", Text),
+)
+
+#: Runs whose training is done elsewhere: see handovers.py.
+handovers = Table(
+    "handovers",
+    metadata,
+    Column("command_id", _DIGEST, primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    # JSON: where to, and what is needed when the result comes.
+    Column("request", Text, nullable=False),
+    # The very bytes that are sent, so that a second time says the same.
+    Column("body", LargeBinary, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try_wall_ms", BigInteger, nullable=False),
+    Column("give_up_wall_ms", BigInteger, nullable=False),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("deadline_wall_ms", BigInteger),
+    # JSON: how it ended, and what came after that.
+    Column("result", Text),
+    Column("late", Text),
 )
 
 #: What running trainings say, so that other processes can follow them. Bounded: see run_log.py.
@@ -299,4 +322,13 @@ shadow_looks = Table(
     ForeignKeyConstraint(
         ["model_id", "version", "attempt"], [shadows.c.model_id, shadows.c.version, shadows.c.attempt]
     ),
+)
+
+#: Which row of a model's history an MLflow server was told last; ``target`` is a digest of the server and names in it.
+mlflow_positions = Table(
+    "mlflow_positions",
+    metadata,
+    Column("target", _DIGEST, primary_key=True),
+    Column("model_id", _NAME, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
 )

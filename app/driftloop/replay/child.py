@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 import msgspec
 from msgspec import Struct
 
+from driftloop.joining.store import StoreError
 from driftloop.kafka.log_reader import LogReadError
 from driftloop.registry import ArtifactStore, Registry, open_engine
 from driftloop.registry.errors import RegistryError
@@ -53,7 +54,7 @@ def run(job: ReplayJob, channel: Connection) -> None:
         _run(job, channel)
     except BrokenPipeError:
         os._exit(0)  # nobody listens any more
-    except (LogReadError, LookupError, RegistryError, ValueError) as error:
+    except (LogReadError, LookupError, RegistryError, StoreError, ValueError) as error:
         channel.send_bytes(_encode(Failed(str(error), True)))
     except Exception:  # noqa: BLE001  (whatever it is, the parent is told)
         channel.send_bytes(_encode(Failed(traceback.format_exc(), False)))

@@ -32,7 +32,10 @@ def sources_of(job: ReplayJob, catalog: Catalog) -> dict[int, Iterator[ReplaySte
     settings, topics = job.settings, job.settings.topics
     config = client_config(settings, queued_max_messages_kbytes=_READ_AHEAD_KB)
     limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+    rows = settings.pending_in_memory // len(job.partitions) if job.partitions else 0
     return {
-        partition: replay_source(config, topics.predictions, topics.labels, partition, catalog, limits)
+        partition: replay_source(
+            config, topics.predictions, topics.labels, partition, catalog, limits, rows_in_memory=max(1, rows)
+        )
         for partition in job.partitions
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from driftloop.checkpoints.scratch import ScratchStore
 from driftloop.events.messages import PartialMessage, SourceProgress
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.log_reader import read_batches
@@ -50,13 +51,32 @@ class ReplayStep:
 
 
 def replay_source(
-    config: ClientConfig, predictions_topic: str, labels_topic: str, partition: int, catalog: Catalog, limits: Limits
+    config: ClientConfig,
+    predictions_topic: str,
+    labels_topic: str,
+    partition: int,
+    catalog: Catalog,
+    limits: Limits,
+    *,
+    rows_in_memory: int,
 ) -> Iterator[ReplayStep]:
     """Read both logs of a partition to their present ends, the one that is behind in event time first.
 
-    Yields a step whenever partials changed; the last step holds whatever is left.
+    Yields a step whenever partials changed; the last step holds whatever is left. Pending predictions beyond
+    ``rows_in_memory`` are in a temporary folder.
     """
-    monitor = SourceMonitor(partition, catalog, limits, predictions_topic=predictions_topic, labels_topic=labels_topic)
+    with ScratchStore(rows_in_memory) as scratch:
+        monitor = SourceMonitor(
+            partition, catalog, limits, predictions_topic=predictions_topic, labels_topic=labels_topic, store=scratch
+        )
+        for _ in _taken(monitor, config, predictions_topic, labels_topic):
+            yield _step(monitor)
+            scratch.bound(monitor)
+
+
+def _taken(monitor: SourceMonitor, config: ClientConfig, predictions_topic: str, labels_topic: str) -> Iterator[None]:
+    """Hand the monitor one batch after the other."""
+    partition = monitor.partition
     predictions = read_batches(config, predictions_topic, partition, batch=_BATCH_RECORDS)
     labels = read_batches(config, labels_topic, partition, batch=_BATCH_RECORDS)
     next_predictions, next_labels = next(predictions, None), next(labels, None)
@@ -70,7 +90,7 @@ def replay_source(
         else:
             monitor.take_labels(next_labels)
             next_labels = next(labels, None)
-        yield _step(monitor)
+        yield
 
 
 def _step(monitor: SourceMonitor) -> ReplayStep:

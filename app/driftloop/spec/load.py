@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,7 @@ from driftloop.spec.problems import Problem, SpecError
 from driftloop.spec.semantics import semantic_problems
 from driftloop.spec.shape import convert, find_problems
 
-__all__ = ["SpecError", "load_spec", "load_specs", "parse_spec", "spec_digest"]
+__all__ = ["SpecError", "kept_spec_digest", "load_spec", "load_specs", "parse_spec", "spec_digest"]
 
 
 def parse_spec(text: str, source: str = "<text>", folder: Path | None = None) -> ModelSpec:
@@ -82,6 +83,14 @@ def load_specs(folder: Path | str) -> dict[str, ModelSpec]:
 def spec_digest(spec: ModelSpec) -> str:
     """SHA-256 (hex) of the spec as canonical JSON: defaults filled in, keys sorted, but features in the spec's order,
     because that is the order of reports and of training columns."""
-    content = msgspec.to_builtins(spec)
+    return _digest(msgspec.to_builtins(spec))
+
+
+def kept_spec_digest(text: str) -> str:
+    """The same of a spec that was kept as JSON with its defaults filled in, whatever keys have come since."""
+    return _digest(msgspec.json.decode(text, type=dict[str, Any]))
+
+
+def _digest(content: dict[str, Any]) -> str:
     content["features"] = list(content["features"].items())
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

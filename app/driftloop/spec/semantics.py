@@ -10,6 +10,7 @@ from driftloop.events.time import parse_duration_ms
 from driftloop.spec.concept import concept_problems
 from driftloop.spec.expectations import expectation_problems
 from driftloop.spec.gate_problems import gate_problems
+from driftloop.spec.handover import handover_problems
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import (
     ESTIMATED_METRICS,
@@ -61,6 +62,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         policy_problems,
         _training,
         training_problems,
+        handover_problems,
         validation_problems,
         expectation_problems,
         _gates,

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 
 from driftloop.events.time import parse_duration_ms
 from driftloop.spec.basics import Duration, PositiveInt
+from driftloop.spec.handover import HandoverSpec
 from driftloop.spec.validation import ValidationSpec
 
 __all__ = [
@@ -117,7 +118,7 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     and ``choice`` says how one of them is chosen. ``most_rows``: the newest so many are taken. ``validation`` bounds
     what the rows may be like; ``expectations`` is a suite in the JSON of Great Expectations, given as a mapping or as
     the path of a file, which loading the spec replaces by its content. ``dvc``: a pointer for DVC is kept beside the
-    data set."""
+    data set. ``handover``: an orchestrator trains instead."""
 
     estimator: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +139,7 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     validation: ValidationSpec = field(default_factory=ValidationSpec)
     expectations: str | dict[str, Any] | None = None
     dvc: bool = False
+    handover: HandoverSpec | None = None
 
     @property
     def last_ms(self) -> int:

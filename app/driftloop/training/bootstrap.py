@@ -13,17 +13,27 @@ from driftloop.registry.models import Registry
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.training.dataset import from_frame
+from driftloop.training.dataset_files import keep_dataset
+from driftloop.training.dataset_manifest import DatasetQuery
 from driftloop.training.gates import first_failure, seed_from
+from driftloop.training.provenance import keep_lock
 from driftloop.training.registration import register
 from driftloop.training.train import lineage_of, train
 
-__all__ = ["GatesFailed", "register_first_version"]
+__all__ = ["SOURCE", "GatesFailed", "bootstrap_seed", "register_first_version"]
 
-_ACTOR = "bootstrap"
+#: Under ``source`` in the lineage of such versions, and the actor of their registration.
+SOURCE = "bootstrap"
+_ACTOR = SOURCE
 
 
 class GatesFailed(RuntimeError):
     """The first version did not pass its gates; it is registered and rejected."""
+
+
+def bootstrap_seed(model_id: str) -> int:
+    """Of the resampling in the gates of a first version."""
+    return seed_from(f"{model_id}\nbootstrap")
 
 
 def register_first_version(
@@ -40,8 +50,8 @@ def register_first_version(
 
     ``frame``: the spec's features (others are ignored); ``labels``: 0 or 1, class index, or float; ``predicted_at_ms``:
     event time of each row; all n rows, in any order. ``event_time_ms`` is the time of the promotion. The training set
-    is kept as Parquet in the registry's store. If the model has a champion already, that one stays and its version is
-    returned. Raises :class:`~driftloop.training.estimators.EstimatorError` or
+    is kept as Parquet in the registry's store, with its manifest. If the model has a champion already, that one stays
+    and its version is returned. Raises :class:`~driftloop.training.estimators.EstimatorError` or
     :class:`~driftloop.training.dataset.SplitError` if the rows do not allow it, and :class:`GatesFailed`.
     """
     registry.ensure_model(spec.model, spec.task, spec_digest(spec))
@@ -49,15 +59,27 @@ def register_first_version(
     if champion is not None:
         return champion.version
     data = from_frame(spec, frame, labels, predicted_at_ms)
-    dataset = registry.store.put_bytes(data.to_parquet(), ".parquet")
-    trained = train(spec, data, None, seed=seed_from(f"{spec.model}\nbootstrap"))
+    times = data.predicted_at_ms
+    span_ms = (int(times[0]), int(times[-1]) + 1) if len(data) else (event_time_ms, event_time_ms)
+    query = DatasetQuery(model=spec.model, from_ms=span_ms[0], to_ms=span_ms[1])
+    _, dataset = keep_dataset(registry.store, spec, data, topic="", query=query)
+    seed = bootstrap_seed(spec.model)
+    trained = train(spec, data, None, seed=seed)
     span = f"{format_time(trained.seen_from_ms)} to {format_time(trained.seen_to_ms)}"
     reason = f"first version, trained on {len(data):,} rows of {span}"
     name = register(
         registry,
         spec,
         trained,
-        lineage=lineage_of(spec, trained, {"uri": dataset.uri, "sha256": dataset.sha256, "rows": len(data)}),
+        lineage=lineage_of(
+            spec,
+            trained,
+            dataset,
+            source=SOURCE,
+            judging_seed=seed,
+            compared_with=None,
+            lock=keep_lock(registry.store),
+        ),
         event_time_ms=event_time_ms,
         reason=reason,
         actor=_ACTOR,

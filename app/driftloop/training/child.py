@@ -17,10 +17,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +35,7 @@ from driftloop.training.child_output import LOG, ChildOutput, FileListener, ende
 from driftloop.training.choice import Choice
 from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
+from driftloop.training.handover.brought import brought_from
 from driftloop.training.learning_on import LearnedOn
 from driftloop.training.limits import bound_memory, bound_threads, resident_bytes, too_large
 from driftloop.training.search import SearchResult
@@ -42,9 +43,17 @@ from driftloop.training.train import Champion, Trained, train
 from driftloop.training.validation.keep import check_and_write
 from driftloop.training.validation.validate import reason_of
 
-__all__ = ["ChampionFile", "Job", "TrainingCancelled", "TrainingFailed", "TrainingProcesses", "train_in_child"]
+__all__ = [
+    "ChampionFile",
+    "Job",
+    "TrainingCancelled",
+    "TrainingFailed",
+    "TrainingProcesses",
+    "train_in_child",
+    "validate_in_child",
+]
 
-_JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _REFERENCE = (
+_JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _REFERENCE, _BROUGHT = (
     "job.json",
     "data.parquet",
     "champion.skops",
@@ -52,6 +61,7 @@ _JOB, _DATA, _CHAMPION, _RESULT, _ARTIFACT, _PROFILE, _REFERENCE = (
     "artifact.skops",
     "profile.json",
     "reference.json",
+    "brought.skops",
 )
 _POLL_S = 0.05
 _PARENT_GONE = 75
@@ -69,7 +79,7 @@ class TrainingCancelled(Exception):
 
 class Job(Struct, frozen=True, kw_only=True):
     """What the child is told. ``champion_version`` None: there is no champion to compare with. ``unreadable``: so many
-    rows were left out of the data, not fitting the spec."""
+    rows were left out of the data, not fitting the spec. ``validated``: the data is validated first."""
 
     spec: ModelSpec
     seed: int
@@ -78,6 +88,9 @@ class Job(Struct, frozen=True, kw_only=True):
     champion_trained_to_ms: int | None = None
     changed_at_ms: int | None = None
     unreadable: int = 0
+    #: ``validate`` ends after the checks of the data; ``judge`` takes a model that was fitted elsewhere.
+    work: Literal["train", "validate", "judge"] = "train"
+    validated: bool = True
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
@@ -111,18 +124,20 @@ class ChampionFile:
 class TrainingProcesses:
     """Child processes for one training each. :meth:`warm` starts one ahead of time; :meth:`close` ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """``environment``: variables that the processes get beside this one's."""
+        self._environment = dict(environment or {})
         self._spare: subprocess.Popen[bytes] | None = None
 
     def warm(self) -> None:
         """Have a process waiting."""
         if self._spare is None or self._spare.poll() is not None:
-            self._spare = _launch()
+            self._spare = _launch(self._environment)
 
     def take(self) -> subprocess.Popen[bytes]:
         """A process for one job, the waiting one if there is one."""
         spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.poll() is None else _launch()
+        return spare if spare is not None and spare.poll() is None else _launch(self._environment)
 
     def close(self) -> None:
         """End the waiting process."""
@@ -146,37 +161,31 @@ def train_in_child(
     folder: Path,
     changed_at_ms: int | None = None,
     unreadable: int = 0,
+    validated: bool = True,
     processes: TrainingProcesses | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    brought: bytes | None = None,
 ) -> Trained:
     """:func:`driftloop.training.train.train` in a child process, within the spec's limits of time and memory, after
     :func:`driftloop.training.validation.validate.validate`, whose results are in the folder afterwards (also of a
-    training that ends here).
+    training that ends here); not ``validated``: without that.
 
     ``folder`` must exist and be empty. What the child says goes to :mod:`driftloop.training.progress`. Raises
     :class:`TrainingFailed` for a refusal, a crash or a limit, and :class:`TrainingCancelled` once ``cancelled()`` says
-    so. No child is left behind.
+    so. No child is left behind. ``brought``: the file of a model that was fitted elsewhere, which is judged
+    instead; the data have been validated then.
     """
-    file = None if champion is None else champion.artifact
+    if brought is not None:
+        (folder / _BROUGHT).write_bytes(brought)
     job = Job(
         spec=spec,
         seed=seed,
-        champion_version=None if champion is None else champion.version,
-        champion_sha256=None if file is None else hashlib.sha256(file).hexdigest(),
-        champion_trained_to_ms=None if champion is None else champion.trained_to_ms,
         changed_at_ms=changed_at_ms,
         unreadable=unreadable,
+        work="train" if brought is None else "judge",
+        validated=validated,
     )
-    (folder / _JOB).write_bytes(msgspec.json.encode(job))
-    (folder / _DATA).write_bytes(parquet)
-    if file is not None:
-        (folder / _CHAMPION).write_bytes(file)
-    if champion is not None and champion.profile is not None:
-        (folder / _REFERENCE).write_bytes(champion.profile)
-    _run((processes or TrainingProcesses()).take(), folder, spec.training, cancelled)
-    result = msgspec.json.decode((folder / _RESULT).read_bytes(), type=JobResult)
-    if result.error is not None:
-        raise TrainingFailed(result.error)
+    result = _in_child(job, parquet, champion, folder, processes, cancelled)
     return Trained(
         artifact=(folder / _ARTIFACT).read_bytes(),
         profile=ReferenceProfile.decode((folder / _PROFILE).read_bytes()),
@@ -194,7 +203,52 @@ def train_in_child(
     )
 
 
-def _launch() -> subprocess.Popen[bytes]:
+def validate_in_child(
+    spec: ModelSpec,
+    parquet: bytes,
+    champion: ChampionFile | None,
+    *,
+    folder: Path,
+    unreadable: int = 0,
+    processes: TrainingProcesses | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Only the validation of :func:`train_in_child`, which raises as that does."""
+    job = Job(spec=spec, seed=0, unreadable=unreadable, work="validate")
+    _in_child(job, parquet, champion, folder, processes, cancelled)
+
+
+def _in_child(
+    job: Job,
+    parquet: bytes,
+    champion: ChampionFile | None,
+    folder: Path,
+    processes: TrainingProcesses | None,
+    cancelled: Callable[[], bool],
+) -> JobResult:
+    """Hand a job with its files to a child. Raises :class:`TrainingFailed` and :class:`TrainingCancelled`."""
+    file = None if champion is None else champion.artifact
+    if champion is not None:
+        job = msgspec.structs.replace(
+            job,
+            champion_version=champion.version,
+            champion_sha256=None if file is None else hashlib.sha256(file).hexdigest(),
+            champion_trained_to_ms=champion.trained_to_ms,
+        )
+    (folder / _JOB).write_bytes(msgspec.json.encode(job))
+    (folder / _DATA).write_bytes(parquet)
+    if file is not None:
+        (folder / _CHAMPION).write_bytes(file)
+    if champion is not None and champion.profile is not None:
+        (folder / _REFERENCE).write_bytes(champion.profile)
+    _run((processes or TrainingProcesses()).take(), folder, job.spec.training, cancelled)
+    result = msgspec.json.decode((folder / _RESULT).read_bytes(), type=JobResult)
+    if result.error is not None:
+        raise TrainingFailed(result.error)
+    return result
+
+
+def _launch(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # What it writes before it has a job, such as why it cannot be imported. A file, since nobody reads a pipe by then.
     early = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
     process = subprocess.Popen(
@@ -205,7 +259,7 @@ def _launch() -> subprocess.Popen[bytes]:
         # Ctrl-C in a terminal is for the worker, which then decides.
         start_new_session=True,
         # OpenMP's threads spin while they wait, which on a machine with other work slows both down many times over.
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **environment},
     )
     process.stdout = early
     return process
@@ -270,8 +324,20 @@ def _work(folder: Path) -> None:
         bound_memory(limit)
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / _DATA).read_bytes())
-        _validate(folder, job, data)
-        trained = train(job.spec, data, _champion(folder, job), seed=job.seed, changed_at_ms=job.changed_at_ms)
+        if job.validated and job.work != "judge":
+            _validate(folder, job, data)
+        if job.work == "validate":
+            (folder / _RESULT).write_bytes(msgspec.json.encode(JobResult()))
+            return
+        brought = brought_from(job.spec, data, (folder / _BROUGHT).read_bytes()) if job.work == "judge" else None
+        trained = train(
+            job.spec,
+            data,
+            _champion(folder, job),
+            seed=job.seed,
+            changed_at_ms=job.changed_at_ms,
+            brought=brought,
+        )
     except (EstimatorError, SplitError, TrainingFailed, artifacts.ArtifactError) as error:
         result = JobResult(error=str(error))
     except MemoryError:

@@ -7,13 +7,16 @@ from typing import Any
 
 import msgspec
 
+from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import SourceProgress
 from driftloop.events.time import NEVER_MS
+from driftloop.observability.logs import get_logger
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import Assembly
 
 __all__ = ["Maturity"]
 
+log = get_logger(__name__)
 _decode = msgspec.json.Decoder(SourceProgress).decode
 
 
@@ -39,8 +42,12 @@ class Maturity:
         for records in self._read(self._next_offset):
             for record in records:
                 self._next_offset = record.offset + 1
-                if record.value is not None:
+                if record.value is None:
+                    continue
+                try:
                     self._assembly.add_progress(_decode(record.value))
+                except UNDECODABLE as error:
+                    log.error("unreadable progress is skipped", offset=record.offset, reason=str(error))
 
     def until_ms(self, spec: ModelSpec) -> int:
         """The end of the model's last window that has matured: predictions made before it, and labels that count for

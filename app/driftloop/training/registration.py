@@ -14,7 +14,7 @@ from driftloop.spec.model import ModelSpec
 from driftloop.training.artifacts import SUFFIX
 from driftloop.training.train import Trained
 
-__all__ = ["register"]
+__all__ = ["named_profile", "register"]
 
 _NAME_ATTEMPTS = 20
 
@@ -39,7 +39,7 @@ def register(
     artifact = registry.store.put_bytes(trained.artifact, SUFFIX)
     for _ in range(_NAME_ATTEMPTS):
         name = version or _next_name(registry, spec.model)
-        profile = _named(trained.profile, name)
+        profile = named_profile(trained.profile, name)
         try:
             return registry.register_version(
                 NewVersion(
@@ -64,8 +64,9 @@ def register(
     raise RegistryError(f"no free version name found for model {spec.model!r} in {_NAME_ATTEMPTS} attempts; try again")
 
 
-def _named(profile: ReferenceProfile, version: str) -> ReferenceProfile:
-    segments = {key: _named(part, version) for key, part in profile.segments.items()}
+def named_profile(profile: ReferenceProfile, version: str) -> ReferenceProfile:
+    """The profile with the version's name, which it gets when it is registered."""
+    segments = {key: named_profile(part, version) for key, part in profile.segments.items()}
     return msgspec.structs.replace(profile, model_version=version, segments=segments)
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -28,7 +29,9 @@ from driftloop.training.dataset import TrainingSet, cut
 from driftloop.training.dataset_files import keep_dataset
 from driftloop.training.dataset_manifest import DatasetQuery
 from driftloop.training.gates import first_failure, seed_from
+from driftloop.training.handover.step import Handing
 from driftloop.training.labeled_log import LabeledLog
+from driftloop.training.provenance import keep_lock
 from driftloop.training.registration import register
 from driftloop.training.shadow_watch import first_window_ms
 from driftloop.training.train import lineage_of
@@ -43,18 +46,20 @@ ACTOR = "trainer"
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended."""
+    """How a command ended, or that it waits for a training elsewhere. ``known``: it did so before."""
 
-    outcome: RunOutcome
+    outcome: RunOutcome | Literal["handed_over"]
     version: str | None
     reason: str
+    known: bool = False
 
 
 class CommandRunner:
     """Carries out retrain commands for the models in ``specs``.
 
     ``labeled`` reads the topic named ``labeled_topic``; ``folder`` holds the files of running trainings;
-    ``processes`` are those that train; ``cancelled()`` says that the worker is to end.
+    ``processes`` are those that train; ``cancelled()`` says that the worker is to end; ``handing`` hands over what
+    specs say is trained elsewhere.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class CommandRunner:
         folder: Path,
         processes: TrainingProcesses | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        handing: Handing | None = None,
     ) -> None:
         self._specs = specs
         self._registry = registry
@@ -76,6 +82,7 @@ class CommandRunner:
         self._processes = processes
         self._cancelled = cancelled
         self._shadows = ShadowStore(registry.engine)
+        self._handing = handing
 
     def run(self, command: RetrainCommand) -> Finished:
         """Train, judge, register, and promote or reject. The caller holds the lease of the command.
@@ -97,11 +104,19 @@ class CommandRunner:
         try:
             self._registry.ensure_model(spec.model, spec.task, digest)
             version = self._registry.version_of_command(command.command_id)
+            if version is None and self._handing is not None and self._handing.begun(command):
+                name = self._judge_brought(self._handing, spec, command)
+                if name is None:
+                    return Finished("handed_over", None, "it is handed over", known=True)
+                version = self._registry.version(spec.model, name)
             if version is None:
                 held = why_held(self._registry, spec, command)
                 if held is not None:
                     self._registry.hold(spec.model, command.command_id, held, command.window_end_ms, ACTOR)
                     return Finished("held", None, held)
+                if spec.training.handover is not None:
+                    self._hand_over(spec, command)
+                    return Finished("handed_over", None, "it is handed over")
                 name = self._train(spec, command)
                 version = self._registry.version(spec.model, name)
                 assert version is not None, f"{spec.model} {name} was registered a moment ago"
@@ -156,6 +171,8 @@ class CommandRunner:
             spec,
             trained,
             dataset,
+            judging_seed=seed_from(command.command_id),
+            lock=keep_lock(self._registry.store),
             command=msgspec.to_builtins(command),
             compared_with=None if champion is None else champion.version,
             validation=validation,
@@ -168,6 +185,37 @@ class CommandRunner:
             lineage=lineage,
             event_time_ms=command.window_end_ms,
             reason=f"{_asked_by(command)}: {command.reason}",
+            actor=ACTOR,
+            command_id=command.command_id,
+        )
+
+    def _hand_over(self, spec: ModelSpec, command: RetrainCommand) -> None:
+        """Cut, check, and leave the training to whom the spec names."""
+        if self._handing is None:
+            raise TrainingFailed("training.handover is set, and this trainer hands nothing over")
+        data = self._cut(spec, command)
+        query = DatasetQuery(model=spec.model, from_ms=command.from_ms, to_ms=command.to_ms)
+        parquet, dataset = keep_dataset(self._registry.store, spec, data, topic=self._labeled_topic, query=query)
+        champion, row = self._champion(spec), self._registry.champion(spec.model)
+        offer = None if champion is None else (champion, None if row is None else row.artifact)
+        with _work_folder(self._folder, command.command_id) as folder:
+            self._handing.hand_over(spec, command, (data, parquet, dataset), offer, Path(folder))
+
+    def _judge_brought(self, handing: Handing, spec: ModelSpec, command: RetrainCommand) -> str | None:
+        """Judge and register what came back. Returns the version's name, None if nothing has come yet."""
+        result = handing.result(command)
+        if result is None:
+            return None
+        with _work_folder(self._folder, command.command_id) as folder:
+            trained, lineage = handing.judge(spec, command, result, self._champion(spec), Path(folder))
+        progress.phase("registering")
+        return register(
+            self._registry,
+            spec,
+            trained,
+            lineage=lineage,
+            event_time_ms=command.window_end_ms,
+            reason=f"{_asked_by(command)}: {command.reason}; trained by {lineage['handover']['place']}",
             actor=ACTOR,
             command_id=command.command_id,
         )

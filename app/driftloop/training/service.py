@@ -16,6 +16,7 @@ from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import Record, read_partition
 from driftloop.kafka.producer import Producer
 from driftloop.kafka.reachable import BrokerCheck
+from driftloop.mlflow_mirror.follower import following
 from driftloop.observability.logs import get_logger
 from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Check, Heartbeat, serve
@@ -23,6 +24,7 @@ from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.assessments import AssessmentStore
 from driftloop.registry.database import create_schema, database_problem, open_engine, what_it_said
 from driftloop.registry.errors import RegistryError
+from driftloop.registry.handovers import HandoverStore
 from driftloop.registry.models import Registry
 from driftloop.registry.outbox import Relay, kafka_sender
 from driftloop.registry.runs import RunStore
@@ -31,6 +33,10 @@ from driftloop.spec.load import load_specs
 from driftloop.spec.model import ModelSpec
 from driftloop.training.by_hand import give_command, prepare_command
 from driftloop.training.child import TrainingProcesses
+from driftloop.training.handover.credentials import Keyring
+from driftloop.training.handover.dispatch import Dispatcher
+from driftloop.training.handover.results import MOST_BODY_BYTES, RESULT_PATH, Results
+from driftloop.training.handover.step import Handing
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.run import CommandRunner
 from driftloop.training.shadow_service import start_shadow_watch
@@ -101,6 +107,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 checks,
                 liveness={"loop": heartbeat},
                 post=deciding,
+                most_body_bytes=lambda path: MOST_BODY_BYTES if RESULT_PATH.fullmatch(path) else None,
             )
             stack.callback(server.close)
         wait_for_broker(config, broker_timeout_s)
@@ -112,6 +119,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
         producer = Producer(config)
         processes = TrainingProcesses()
         stack.callback(processes.close)
+        handovers, keyring, runs = HandoverStore(engine), Keyring(settings), RunStore(engine)
         runner = CommandRunner(
             specs,
             registry,
@@ -120,6 +128,9 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             folder=settings.data_dir / "trainer",
             processes=processes,
             cancelled=stopping.is_set,
+            handing=Handing(
+                handovers, keyring, registry.store, settings.handover_report_url, processes, cancelled=stopping.is_set
+            ),
         )
         trainer = consuming.trainer = Trainer(
             {
@@ -130,7 +141,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             group=f"{settings.app_id}-trainer",
             commands_topic=settings.topics.retrain_commands,
             dead_letters_topic=settings.topics.dead_letters,
-            runs=RunStore(engine),
+            runs=runs,
             relay=Relay(engine, kafka_sender(producer, settings.topics)),
             runner=runner,
             stopping=stopping,
@@ -143,10 +154,16 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
         token = None if settings.web_token is None else settings.web_token.get_secret_value()
         retrain = _retrain(specs, AssessmentStore(engine))
         deciding.actions = Actions(registry, token, trainer.publish_soon, retrain)
+        deciding.results = Results(handovers, runs, registry.store, keyring, trainer.publish_soon)
         log.info("trainer started", models=sorted(specs), topic=settings.topics.retrain_commands)
         processes.warm()
+        stack.enter_context(following(settings, registry))
         stack.callback(start_shadow_watch(settings, specs, registry, labeled_log(settings), stopping))
+        dispatcher = Dispatcher(handovers, runs, keyring, ended=trainer.publish_soon)
+        sending = threading.Thread(target=dispatcher.run, args=(stopping,), name="handovers", daemon=True)
+        sending.start()
         trainer.run()
+        sending.join(timeout=5.0)
     log.info("trainer stopped")
 
 
@@ -162,15 +179,16 @@ def _retrain(specs: Mapping[str, ModelSpec], store: AssessmentStore) -> Callable
 
 
 class _Deciding:
-    """Takes decisions over HTTP once there is a registry to take them in."""
+    """Takes decisions and results over HTTP once there is a registry to take them in."""
 
     def __init__(self) -> None:
         self.actions: Actions | None = None
+        self.results: Results | None = None
 
     def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        if self.actions is None:
+        if self.actions is None or self.results is None:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the trainer is starting; ask again"}
-        return self.actions.post(path, headers, body)
+        return (self.results if path.startswith("/runs/") else self.actions).post(path, headers, body)
 
 
 class _Consuming:

@@ -34,8 +34,10 @@ from driftloop.training.dataset import TrainingSet
 from driftloop.training.digest import model_digest
 from driftloop.training.estimators import EstimatorError, columns_of, fit, predict
 from driftloop.training.gates import Candidate, Reference, Rival, run_gates
+from driftloop.training.handover.brought import Brought
 from driftloop.training.importance import permutation_importances
 from driftloop.training.learning_on import LearnedOn, Start, starting_point
+from driftloop.training.provenance import code_commit, machine, threads
 from driftloop.training.search import SearchResult
 
 __all__ = ["Champion", "Trained", "environment", "lineage_of", "train"]
@@ -81,7 +83,13 @@ class Trained:
 
 
 def train(
-    spec: ModelSpec, data: TrainingSet, champion: Champion | None, *, seed: int, changed_at_ms: int | None = None
+    spec: ModelSpec,
+    data: TrainingSet,
+    champion: Champion | None,
+    *,
+    seed: int,
+    changed_at_ms: int | None = None,
+    brought: Brought | None = None,
 ) -> Trained:
     """Fit on the earlier rows, judge on the later ones, fit again on all if the spec says so.
 
@@ -92,15 +100,19 @@ def train(
     the gates judge, those of each half of the earlier rows by a model fitted on the other half, or, row by row, before
     the row was learned. A model is more certain of the rows that it was fitted on than it will be of new ones. Raises
     :class:`EstimatorError` or :class:`~driftloop.training.dataset.SplitError` if the rows do not allow it. ``seed`` is
-    that of the gates' resampling; the estimator's own is in the spec.
+    that of the gates' resampling; the estimator's own is in the spec. ``brought``: a model that was fitted elsewhere on
+    the earlier rows, and is judged in place of one that is fitted here.
     """
     start = None if spec.training.river is None else starting_point(spec, data, champion)
     earlier, later = (data if start is None else start.new).split(spec.training.holdout)
-    plan = make_plan(spec, earlier, changed_at_ms, seed=seed)
+    plan = make_plan(spec, earlier, changed_at_ms, seed=seed) if brought is None else Plan(spec)
     chosen = plan.select(earlier)
     learned = earlier.rows(chosen.places)
-    progress.phase(f"fitting on {len(learned):,} rows")
-    if start is None:
+    if brought is None:
+        progress.phase(f"fitting on {len(learned):,} rows")
+    if brought is not None:
+        judged, fresh = brought.pipeline, brought.out_of_sample(spec, learned)
+    elif start is None:
         judged = fit(plan.spec, learned.frame, learned.labels, chosen.weights)
         fresh = _crossed(plan.spec, learned, judged, chosen.weights)
     else:
@@ -109,13 +121,13 @@ def train(
         learned = start.learned.followed_by(learned)
     scores = predict(judged, spec, later.frame)
     released, everything, taken = judged, earlier, chosen
-    if spec.training.refit_on_all:
+    if spec.training.refit_on_all and brought is None:
         everything = earlier.followed_by(later)
         progress.phase(f"fitting again, the {len(later):,} later rows with the others")
         released, taken = _refitted(plan, start, everything)
     seen_ms = everything.predicted_at_ms[taken.places]
     digest = model_digest(released, spec)
-    artifact = dump(released)
+    artifact = dump(released) if brought is None else brought.artifact
     candidate = Candidate(
         scores,
         predict(released, spec, later.frame),
@@ -177,7 +189,8 @@ def _with_selection(choice: Choice, taken: Selection, data: TrainingSet) -> Choi
 
 
 def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What a version was made of, JSON-able: enough to fit it again and compare the digest."""
+    """What a version was made of, JSON-able. With ``judging_seed``, ``compared_with`` and the data set's file it is all
+    that :mod:`driftloop.training.reproduction` needs."""
     return {
         "dataset": dict(dataset),
         "spec_digest": spec_digest(spec),
@@ -189,6 +202,9 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
         "holdout_rows": trained.holdout_rows,
         "model_digest": trained.model_digest,
         "environment": environment(),
+        "code_commit": code_commit(),
+        # As text: the order of features is that of the columns, and objects are kept with sorted keys.
+        "spec": msgspec.json.encode(spec).decode(),
         "training": msgspec.to_builtins(spec.training),
         **{
             name: msgspec.to_builtins(said)
@@ -204,8 +220,8 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
 
 
 def environment() -> dict[str, str]:
-    """Versions of what a fit depends on."""
-    found = {"python": python_version()}
+    """Versions of what a fit depends on, and the machine's kind."""
+    found = {"python": python_version(), **machine(), **threads()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

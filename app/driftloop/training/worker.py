@@ -259,6 +259,10 @@ class Trainer:
         over.set()
         renewing.join()
         recorder.close()
+        if ended.outcome == "handed_over":
+            self._runs.let_wait(command.command_id, self._owner, known=ended.known)
+            log.info("handed over", model=command.model_id, command_id=command.command_id)
+            return
         self._runs.finish(command.command_id, ended.outcome, ended.version, ended.reason, time.time())
         with contextlib.suppress(SQLAlchemyError):  # the next run does it
             self._runs.log.forget(command.model_id)

@@ -6,19 +6,25 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
 import yaml
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from driftloop.cli import main as cli
+from driftloop.registry import create_schema, open_engine
 from driftloop.settings import Settings
+from support.postgres import find_binaries, running_postgres
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "app/deploy/Dockerfile"
+ROLE_SCRIPT = ROOT / "app/deploy/postgres/10-driftloop-role.sh"
 LOCAL_IMAGE = "driftloop:local"
 
 
@@ -121,12 +127,65 @@ def test_variables_are_settings_and_valid(compose: dict[str, Any]) -> None:
 
 def test_the_database_is_the_one_of_the_service(compose: dict[str, Any]) -> None:
     database = {key: default(value) for key, value in compose["services"]["postgres"]["environment"].items()}
+    role = re.search(r"role=(\w+)", ROLE_SCRIPT.read_text(encoding="utf-8"))
+    assert role is not None
+    assert role[1] != database["POSTGRES_USER"], "the services are to have a role of their own, not the superuser's"
     expected = (
-        f"postgresql+psycopg://{database['POSTGRES_USER']}:{database['POSTGRES_PASSWORD']}"
-        f"@postgres:5432/{database['POSTGRES_DB']}"
+        f"postgresql+psycopg://{role[1]}:{database['DRIFTLOOP_ROLE_PASSWORD']}@postgres:5432/{database['POSTGRES_DB']}"
     )
     for service in services(compose, ours=True).values():
         assert default(service["environment"]["DRIFTLOOP_DATABASE_URL"]) == expected
+
+
+def test_our_services_have_no_more_rights_than_they_need(compose: dict[str, Any]) -> None:
+    for name, service in services(compose, ours=True).items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert not service.get("privileged")
+        # What is written to lies on a volume or in memory.
+        data = [mount.split(":")[0] for mount in service["tmpfs"]]
+        assert {"/tmp", "/var/lib/driftloop"} <= set(data)
+        # It belongs to the account of the image.
+        assert any("uid=10001,gid=10001" in mount for mount in service["tmpfs"])
+    assert "--uid 10001" in DOCKERFILE.read_text(encoding="utf-8")
+
+
+def test_networks_join_who_must_talk_and_nobody_else(compose: dict[str, Any]) -> None:
+    networks = {name: set(service["networks"]) for name, service in services(compose).items()}
+    assert networks["postgres"] == {"database"}
+    assert compose["networks"]["database"] == {"internal": True}
+    assert networks["grafana"] == networks["prometheus"] == {"metrics"}
+    assert networks["kafka"] == networks["topics"] == {"events"}
+    assert networks["monitor"] == networks["assessor"] == networks["trainer"] == {"events", "database", "metrics"}
+
+
+def test_the_database_role_owns_its_database_and_nothing_else() -> None:
+    binaries = find_binaries()
+    if binaries is None or shutil.which("psql") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("NOT TESTED: PostgreSQL is not installed")
+    with tempfile.TemporaryDirectory(prefix="driftloop-role-") as outer:
+        Path(outer).chmod(0o755)
+        (folder := Path(outer) / "server").mkdir()
+        with running_postgres(binaries, folder) as url:
+            server = make_url(url)
+            environment = os.environ | {
+                "PGHOST": str(server.host),
+                "PGPORT": str(server.port),
+                "POSTGRES_USER": str(server.username),
+                "POSTGRES_DB": "postgres",
+                "DRIFTLOOP_ROLE_PASSWORD": "it's $ecret",
+            }
+            subprocess.run([str(ROLE_SCRIPT)], env=environment, check=True, capture_output=True, timeout=60)
+            own = server.set(drivername="postgresql+psycopg", username="driftloop", password="it's $ecret")
+            engine = open_engine(own.render_as_string(hide_password=False))
+            create_schema(engine)
+            with engine.connect() as connection:
+                rights = "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+                assert tuple(connection.execute(text(rights)).one()) == (False, False, False)
+            engine.dispose()
 
 
 def test_kafka_listeners_agree(compose: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ def test_a_crash_between_sending_and_marking_sends_again_in_order(engine: Engine
         raise Crash
 
     dying = Relay(engine, send_then_die, owner="dying", lease_s=20, now_s=clock)
-    dying._give_back = lambda: None  # type: ignore[method-assign]  # a killed process gives nothing back
+    dying._lease.give_back = lambda: None  # type: ignore[method-assign]  # a killed process gives nothing back
     with pytest.raises(Crash):
         dying.publish_pending()
     successor = Relay(engine, broker, owner="successor", lease_s=20, now_s=clock)

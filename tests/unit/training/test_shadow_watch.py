@@ -49,7 +49,9 @@ class FixedLog:
         self.found = rows
         self.reads = 0
 
-    def rows(self, model_id: str, from_ms: int, to_ms: int) -> tuple[list[Labeled], list[OffsetRange]]:
+    def rows(
+        self, model_id: str, from_ms: int, to_ms: int, most_rows: int | None = None
+    ) -> tuple[list[Labeled], list[OffsetRange]]:
         self.reads += 1
         return [row for row in self.found if from_ms <= row.predicted_at_ms < to_ms], []
 

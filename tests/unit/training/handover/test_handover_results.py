@@ -1,0 +1,256 @@
+"""Results over HTTP and from the command line: who may report, what is taken, and that it is taken once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
+
+from driftloop.cli.runs import app
+from driftloop.events.decisions import RetrainCommand
+from driftloop.observability.server import ObservabilityServer, serve
+from driftloop.registry import ArtifactStore, RunStore, create_schema, open_engine
+from driftloop.registry.handovers import HandoverStore
+from driftloop.settings import Settings
+from driftloop.training.handover.credentials import Keyring
+from driftloop.training.handover.messages import GivenData, Request, decode_result, encode
+from driftloop.training.handover.results import MOST_BODY_BYTES, RESULT_PATH, Results
+from driftloop.training.handover.signature import key_of, signed_headers
+
+NOW = 1_700_000_000.0
+KEY, RISK = "whsec_" + base64.b64encode(b"k" * 32).decode(), "whsec_" + base64.b64encode(b"r" * 32).decode()
+ID = "c" * 64
+MODEL = b"a model file"
+SHA = hashlib.sha256(MODEL).hexdigest()
+GIVEN = GivenData(uri="ab/c", sha256="c", size=1, rows=2, first_predicted_ms=0, last_predicted_ms=1, features=["x"])
+
+
+class Port:
+    """The trainer's port with one command that was handed over, ``ID``, and one whose key is another, ``risk``."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.engine = open_engine(settings.resolved_database_url)
+        create_schema(self.engine)
+        self.runs, self.store = RunStore(self.engine), HandoverStore(self.engine)
+        self.files = ArtifactStore(settings.resolved_artifacts)
+        self.now, self.told = NOW, 0
+        for command_id, credentials in ((ID, None), ("risk", "risk")):
+            command = RetrainCommand(
+                command_id=command_id, model_id="m", champion_version="v1", trigger="t", reason="r", window_end_ms=1,
+                from_ms=0, to_ms=1,
+            )  # fmt: skip
+            self.runs.lease(command, "trainer", 10.0, NOW)
+            request = Request(
+                to="webhook", url="http://x/y", dataset={}, given=GIVEN, spec_digest="", credentials=credentials
+            )
+            self.store.begin(
+                command_id, request=encode(request), body=b"{}", timeout_ms=10_000, retry_for_ms=10_000, waiting="w",
+                now=NOW,
+            )  # fmt: skip
+        self.results = Results(
+            self.store, self.runs, self.files, Keyring(settings), self.published, clock=lambda: self.now
+        )
+        self.server: ObservabilityServer | None = None
+
+    def published(self) -> None:
+        self.told += 1
+
+    def post(
+        self, content: Any, *, command: str = ID, key: str | None = KEY, path: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        signed = {} if key is None else signed_headers(key_of(key), "msg_1", int(NOW), body)
+        assert self.server is not None
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        sent = {"Content-Type": "application/json", **signed, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        connection.request("POST", path or f"/runs/{command}/result", body, sent)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    def kept(self, command: str = ID) -> Any:
+        found = self.store.get(command)
+        assert found is not None
+        return None if found.result is None else decode_result(found.result)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "risk.key").write_text(RISK)
+    values = {"handover_key": KEY, "handover_secrets": str(tmp_path / "secrets"), "data_dir": str(tmp_path / "data")}
+    for name, value in {**values, "bootstrap": "127.0.0.1:9"}.items():
+        monkeypatch.setenv(f"DRIFTLOOP_{name.upper()}", value)
+    monkeypatch.chdir(tmp_path)
+    return Settings()
+
+
+@pytest.fixture
+def port(tmp_path: Path, settings: Settings) -> Iterator[Port]:
+    port = Port(tmp_path, settings)
+
+    def most(path: str) -> int | None:
+        return MOST_BODY_BYTES if RESULT_PATH.fullmatch(path) else None
+
+    with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=port.results.post, most_body_bytes=most) as server:
+        port.server = server
+        yield port
+    port.engine.dispose()
+
+
+def failed(reason: str = "no memory", command: str = ID) -> dict[str, Any]:
+    return {"command_id": command, "status": "failed", "reason": reason}
+
+
+def succeeded(**artifact: Any) -> dict[str, Any]:
+    content = base64.b64encode(MODEL).decode()
+    return {"command_id": ID, "status": "succeeded", "artifact": artifact or {"sha256": SHA, "content": content}}
+
+
+def test_a_failure_is_taken_once(port: Port) -> None:
+    assert port.post(failed()) == (202, {"command_id": ID, "result": "taken"})
+    assert port.post(failed()) == (200, {"command_id": ID, "result": "same"})
+    status, answer = port.post(failed("no disk"))
+    assert (status, "was not taken" in answer["error"]) == (409, True)
+    assert port.kept().reason == "no memory"
+    assert port.told == 2
+
+
+def test_a_model_comes_with_the_request_or_by_the_store(port: Port) -> None:
+    assert port.post(succeeded())[0] == 202
+    assert port.kept().artifact.uri == f"{SHA[:2]}/{SHA}.skops"
+    assert port.files.read(port.kept().artifact.uri) == MODEL
+    # The other way to say the same.
+    assert port.post(succeeded(sha256=SHA, uri=f"{SHA[:2]}/{SHA}.skops"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("artifact", "said"),
+    [
+        ({"sha256": "0" * 64, "content": base64.b64encode(MODEL).decode()}, "has the SHA-256"),
+        ({"sha256": SHA}, "needs an 'artifact'"),
+        ({"sha256": SHA, "uri": f"{SHA[:2]}/{SHA}.skops"}, "is not in"),
+        ({"sha256": SHA, "uri": "../../etc/passwd"}, "'uri' is the file's name"),
+        ({"sha256": SHA, "uri": f"file:///{SHA}.skops"}, "'uri' is the file's name"),
+        ({"sha256": "x"}, "body is not what is wanted"),
+    ],
+)
+def test_files_that_are_not_there_or_not_the_ones(port: Port, artifact: dict[str, str], said: str) -> None:
+    status, answer = port.post(succeeded(**artifact))
+    assert status == 400
+    assert said in answer["error"]
+    assert port.kept() is None
+
+
+def test_who_has_no_key_learns_nothing(port: Port) -> None:
+    for change in (
+        {"key": None},
+        {"key": RISK},
+        {"webhook_signature": "v1,AAAA"},
+        {"webhook_id": "msg_2"},
+        {"webhook_timestamp": str(int(NOW) + 1)},
+    ):
+        mine = port.post(failed(), **change)  # type: ignore[arg-type]
+        foreign = port.post(failed(command="d" * 64), command="d" * 64, **{"key": None, **change})  # type: ignore[arg-type]
+        assert mine[0] == 401
+        if change != {"key": RISK}:
+            assert foreign[0] == 401
+    assert port.kept() is None
+    assert port.told == 0
+
+
+def test_an_old_request_is_refused_though_its_signature_fits(port: Port) -> None:
+    port.now = NOW + 301
+    assert port.post(failed())[0] == 401
+    port.now = NOW - 301
+    assert port.post(failed())[0] == 401
+    port.now = NOW + 300
+    assert port.post(failed())[0] == 202
+
+
+def test_a_models_key_is_its_own(port: Port) -> None:
+    assert port.post(failed(command="risk"), command="risk", key=KEY)[0] == 401
+    assert port.post(failed(command="risk"), command="risk", key=RISK)[0] == 202
+
+
+def test_unknown_and_other_commands(port: Port) -> None:
+    other = "d" * 64
+    assert port.post(failed(command=other), command=other)[0] == 404
+    assert port.post(failed(command=other), command=ID)[0] == 404
+    assert port.post(failed(), path="/runs/x/y/result")[0] == 404
+    assert port.post(failed(), path="/runs/")[0] == 404
+    assert port.kept() is None
+
+
+def test_what_driftloop_sends_is_no_result(port: Port) -> None:
+    """One key signs both ways, so a request that is sent back must not count."""
+    status, _ = port.post({"type": "driftloop.training.requested", "timestamp": "t", "data": {"command_id": ID}})
+    assert status == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 200, b"\xff", b"null", b'{"command_id": 1}'])
+def test_bodies_that_are_none(port: Port, body: bytes) -> None:
+    assert port.post(body)[0] == 400
+    assert port.post({**failed(), "more": 1})[0] == 400
+    assert port.post({**failed(), "by": "driftloop"})[0] == 400
+    assert port.post({**failed(), "reason": " "})[0] == 400
+    assert port.post(failed(), Content_Type="text/plain")[0] == 415
+
+
+def test_without_a_key_no_results_are_taken(port: Port, tmp_path: Path) -> None:
+    port.results._keyring = Keyring(Settings(_env_file=None, handover_key=None, handover_secrets=None))  # type: ignore[call-arg]
+    port.results._keyring._settings.handover_key = None
+    port.results._keyring._settings.handover_secrets = None
+    status, answer = port.post(failed())
+    assert status == 403
+    assert "DRIFTLOOP_HANDOVER_KEY" in answer["error"]
+
+
+def test_large_bodies_are_for_results_alone_and_one_at_a_time(port: Port) -> None:
+    large = base64.b64encode(b"m" * 200_000).decode()
+    digest = hashlib.sha256(b"m" * 200_000).hexdigest()
+    content = succeeded(sha256=digest, content=large)
+    assert port.post(content, path="/models/m/approve")[0] == 413
+    assert port.server is not None
+    with socket.create_connection(("127.0.0.1", port.server.port)) as slow:
+        head = f"POST /runs/{ID}/result HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+        slow.sendall(head.encode())
+        time.sleep(0.3)
+        assert port.post(content)[0] == 503
+        assert port.post(failed(command="risk"), command="risk", key=RISK)[0] == 202, "small ones go on"
+        slow.sendall(b" " * 100_000)
+        slow.recv(100)
+    assert port.post(content)[0] == 202
+    with socket.create_connection(("127.0.0.1", port.server.port)) as huge:
+        huge.sendall(f"POST /runs/{ID}/result HTTP/1.1\r\nHost: x\r\nContent-Length: {2**30}\r\n\r\n".encode())
+        assert b"413" in huge.recv(100)
+
+
+def test_the_command_line_reports_the_same(port: Port, tmp_path: Path) -> None:
+    file = tmp_path / "model.skops"
+    file.write_bytes(MODEL)
+    runner = CliRunner()
+    result = runner.invoke(app, ["report", ID[:8], "--artifact", str(file)])
+    assert result.exit_code == 0, result.output
+    assert "the result was taken" in result.output
+    assert "waits in the outbox" in result.output
+    assert port.files.read(port.kept().artifact.uri) == MODEL
+    assert "already" in runner.invoke(app, ["report", ID, "--artifact", str(file)]).output
+    refused = runner.invoke(app, ["report", ID, "--failed", "no memory"])
+    assert (refused.exit_code, "nothing was changed" in refused.output) == (1, True)
+    for arguments in ([ID], [ID, "--failed", "x", "--artifact", str(file)], [ID, "--artifact", "absent"], ["zz"]):
+        assert runner.invoke(app, ["report", *arguments]).exit_code == 1
+    assert runner.invoke(app, ["report", "risk", "--failed", "no memory"]).exit_code == 0
+    assert port.kept("risk").reason == "no memory"
+    shown = runner.invoke(app, ["list", "--json"])
+    assert {row["state"] for row in msgspec.json.decode(shown.output)} <= {"abandoned", "handed over"}
