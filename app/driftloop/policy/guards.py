@@ -60,8 +60,9 @@ def _at_most(policy: PolicySpec, known: Guarded, now_ms: int) -> str | None:
     if len(counted) < most:
         return None
     free_ms = sorted(counted)[-most] + per_ms
+    were, are = ("was" if len(counted) == 1 else "were"), ("is" if most == 1 else "are")
     return (
-        f"there were {_counted(len(counted), 'command')} in the last {policy.at_most.per} and at most {most} are "
+        f"there {were} {_counted(len(counted), 'command')} in the last {policy.at_most.per} and at most {most} {are} "
         f"allowed, until {format_time(free_ms)}"
     )
 
