@@ -56,9 +56,9 @@ def settings(
 
 def test_topics_create_and_check(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, errors = run("topics", "check")
-    assert (code, errors.count("is missing: run `driftloop topics create`")) == (1, 10)
+    assert (code, errors.count("is missing: run `driftloop topics create`")) == (1, 11)
     code, out, _ = run("topics", "create")
-    assert (code, out.count("created ")) == (0, 10)
+    assert (code, out.count("created ")) == (0, 11)
     code, out, _ = run("topics", "create", "--json")
     assert code == 0
     assert json.loads(out)["created"] == []
@@ -152,7 +152,7 @@ def test_alerts_without_topics(settings: Settings) -> None:
 def test_doctor_finds_what_is_missing_and_then_nothing(settings: Settings) -> None:
     code, out, _ = run("doctor")
     assert code == 1
-    assert "10 topics are missing" in out
+    assert "11 topics are missing" in out
     assert "DRIFTLOOP_SPECS" in out
     create_topics(settings)
     settings.specs.mkdir()

@@ -185,10 +185,10 @@ def test_topics_are_created_once_and_checked(any_broker: Broker, settings_for: S
     settings = settings_for(any_broker)
     assert all(check.found is None and check.problem for check in check_topics(settings))
     created = create_topics(settings)
-    assert (len(created.created), created.existing) == (10, [])
+    assert (len(created.created), created.existing) == (11, [])
     again = create_topics(settings)
     assert (again.created, sorted(again.existing)) == ([], sorted(created.created))
-    assert [check.problem for check in check_topics(settings)] == [None] * 10
+    assert [check.problem for check in check_topics(settings)] == [None] * 11
     with pytest.raises(BrokerError, match=r"predictions has 4 partitions, .* ask for 6: set DRIFTLOOP_SOURCE"):
         create_topics(settings_for(any_broker, source_partitions=6))
 
