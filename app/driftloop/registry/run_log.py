@@ -1,7 +1,8 @@
 """What training runs say while they go on: phases and lines, in the database, so that anyone can follow from anywhere.
 
 Bounded: of each run the last :data:`KEPT_PHASES` phases (at most :data:`MOST_PHASES` an attempt) and the last
-:data:`KEPT_LINES` lines, each cut at :data:`LONGEST` characters; of each model the lines of its last :data:`RUNS_WITH_LINES` runs.
+:data:`KEPT_LINES` lines, each cut at :data:`LONGEST` characters; of each model the lines of its last
+:data:`RUNS_WITH_LINES` runs.
 """
 
 from __future__ import annotations
