@@ -5,8 +5,8 @@ contribution of a feature is its own term less the term's mean over the backgrou
 (encoded value less its mean), summed over the columns that the feature was encoded into. That is the Shapley value. It
 is given on the scale on which the model is linear: log-odds for two classes, the logarithm of the class's probability
 over the geometric mean of all classes' for several, the value itself for a regression. Whether the model's output is
-such a sum is not assumed of a type but found out: the terms must add up to the output within 1e-9, and the scale must
-give the probabilities. All other models: sampled Shapley values of the prediction
+such a sum is not assumed of a type but found out: the terms must add up to the output within 1e-9 of the largest one,
+and the scale must give the probabilities. All other models: sampled Shapley values of the prediction
 (:func:`driftloop.multivariate.attribution.shapley_contributions`).
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.pipeline import Pipeline
 
-from driftloop.multivariate.attribution import shapley_contributions
+from driftloop.multivariate.attribution import adds_up, shapley_contributions
 from driftloop.profiles.columns import Columns, select_rows
 from driftloop.spec.model import ModelSpec
 from driftloop.training.estimators import feature_frame, predict
@@ -136,14 +136,16 @@ def _additive(
     rows = len(next(iter(background.values())))
     held = select_rows(row, [0] * rows)
     output = float(score(row)[0])
-    base = _mean(score(background))
+    outputs = score(background)
+    base, scale = _mean(outputs), max(abs(output), float(np.abs(outputs).max()))
     parts = []
     for name in features:
         others = score({**held, name: background[name]})
         error = float(others.std(ddof=1)) / math.sqrt(rows) if sampled and rows > 1 else None
+        scale = max(scale, float(np.abs(others).max()))
         parts.append(Part(feature=name, value=output - _mean(others), standard_error=error))
     total = math.fsum([base, *(part.value for part in parts)])
-    if not math.isfinite(total) or not abs(total - output) <= _TOLERANCE * max(1.0, abs(output)):
+    if not adds_up(total, output, scale):
         return None
     return output, base, parts
 

@@ -36,6 +36,9 @@ def explain(
     except (ExplanationError, ArtifactError, RegistryError, ValueError) as error:
         typer.echo(f"driftloop explain: {error}", err=True)
         raise typer.Exit(1) from error
+    except OSError as error:  # a folder or an object store that cannot be used
+        typer.echo(f"driftloop explain: a file cannot be read: {error}", err=True)
+        raise typer.Exit(1) from error
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip().splitlines()
         typer.echo(

@@ -19,12 +19,33 @@ from numpy.typing import NDArray
 from driftloop.multivariate.encoding import Matrix
 from driftloop.profiles.columns import Columns, select_rows
 
-__all__ = ["Attribution", "Contribution", "additive_contributions", "linear_contributions", "shapley_contributions"]
+__all__ = [
+    "Attribution",
+    "Contribution",
+    "NotAdditive",
+    "additive_contributions",
+    "adds_up",
+    "linear_contributions",
+    "shapley_contributions",
+]
 
 #: Columns of n rows to outputs (n,).
 Predict = Callable[[Columns], Matrix]
 
 _BATCH_PAIRS = 2_000
+_TOLERANCE = 1e-9
+
+
+class NotAdditive(ValueError):
+    """The output is no sum of functions of one feature each, so that there are no exact contributions."""
+
+
+def adds_up(total: Matrix | float, output: Matrix | float, scale: float) -> bool:
+    """Whether every total of terms is the model's output within 1e-9 of ``scale``, the largest absolute output that
+    the terms were made from: what is left then is rounding. Never with values that are not finite."""
+    if not math.isfinite(scale):
+        return False
+    return bool(np.all(np.abs(np.asarray(total) - np.asarray(output)) <= _TOLERANCE * scale))
 
 
 @dataclass(frozen=True)
@@ -79,18 +100,35 @@ def additive_contributions(
     """For an output that is a sum of functions of one feature each (a linear model behind any encoding by feature).
 
     Exact: with all other features held at the first row of the reference, the mean output over the window's values of
-    a feature less that over the reference's is its contribution. The model is asked for (d + 1)(m + n) rows.
+    a feature less that over the reference's is its contribution. The model is asked for (d + 1)(m + n) rows. Raises
+    :class:`NotAdditive` if the terms of any of the rows do not add up to its output.
     """
     rows_before, rows_now = _rows(reference), _rows(window)
-    contributions = []
-    for name in features:
-        parts = []
-        for side, rows in ((reference, rows_before), (window, rows_now)):
-            held = select_rows(reference, [0] * rows)
-            parts.append(predict({**held, name: side[name]}))
-        value = _mean(parts[1]) - _mean(parts[0])
-        contributions.append(Contribution(name, value, _error(parts[0], parts[1])))
-    return Attribution(_mean(predict(reference)), _mean(predict(window)), contributions, True)
+    if not rows_before or not rows_now:
+        raise ValueError(f"expected a row on each side, got {rows_before}, {rows_now}")
+    outputs = (predict(reference), predict(window))
+    sides = ((reference, select_rows(reference, [0] * rows_before)), (window, select_rows(reference, [0] * rows_now)))
+
+    def alone(names: Sequence[str]) -> list[Matrix]:
+        return [predict({**held, **{name: side[name] for name in names}}) for side, held in sides]
+
+    terms = [alone([name]) for name in features]
+    # Columns that nobody asks about have their term too.
+    if rest := [name for name in reference if name not in features and name in window]:
+        terms.append(alone(rest))
+    scale = max(float(np.abs(side).max()) for pair in (outputs, *terms) for side in pair)
+    if not math.isfinite(scale):
+        raise NotAdditive("the model's output is not finite everywhere")
+    base = float(outputs[0][0])
+    for at, output in enumerate(outputs):
+        total = base + np.sum([pair[at] - base for pair in terms], axis=0)
+        if not adds_up(total, output, scale):
+            raise NotAdditive("the model's output is no sum of functions of one feature each")
+    contributions = [
+        Contribution(name, _mean(now) - _mean(before), _error(before, now))
+        for name, (before, now) in zip(features, terms, strict=False)
+    ]
+    return Attribution(_mean(outputs[0]), _mean(outputs[1]), contributions, True)
 
 
 def shapley_contributions(

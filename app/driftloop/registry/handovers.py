@@ -18,7 +18,8 @@ from driftloop.registry.tables import handovers, runs
 
 __all__ = ["Handover", "HandoverState", "HandoverStore", "Taken"]
 
-#: ``sending``: the orchestrator has not confirmed it yet; ``waiting``: it has; ``ended``: there is a result.
+#: ``sending``: the orchestrator has not confirmed it yet; ``waiting``: it has; ``ended``: there is a result, or
+#: the run has ended without one.
 HandoverState = Literal["sending", "waiting", "ended"]
 #: What became of a result: it is the first; it is there already; the handover has ended otherwise; there is none.
 Taken = Literal["taken", "same", "ended", "unknown"]
@@ -125,7 +126,8 @@ class HandoverStore:
 
     def end(self, command_id: str, result: str, *, only: HandoverState | None = None) -> Taken:
         """The result, as JSON that is the same for the same result. The first one counts, and sends the command out
-        again. ``only``: unless it is in another state by now."""
+        again. ``only``: unless it is in another state by now. If the run has ended otherwise, or is not there, the
+        handover ends without a result."""
         mine = handovers.c.command_id == command_id
         with writing(self._engine) as connection:
             registering(connection)
@@ -137,10 +139,10 @@ class HandoverStore:
             if only is not None and row.state != only:
                 return "ended"
             run = connection.execute(select(runs).where(runs.c.command_id == command_id)).first()
-            if run is None:
-                return "unknown"
-            if run.outcome is not None:
-                return "ended"
+            if run is None or run.outcome is not None:
+                # Else it would be found overdue again and again.
+                connection.execute(update(handovers).where(mine).values(state="ended"))
+                return "unknown" if run is None else "ended"
             connection.execute(update(handovers).where(mine).values(state="ended", result=storable(result)))
             _say(connection, command_id, None)
             add(

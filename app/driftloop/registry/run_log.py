@@ -1,7 +1,8 @@
 """What training runs say while they go on: phases and lines, in the database, so that anyone can follow from anywhere.
 
-Bounded: of each run the phases (at most :data:`MOST_PHASES` an attempt) and the last :data:`KEPT_LINES` lines, each cut
-at :data:`LONGEST` characters; of each model the lines of its last :data:`RUNS_WITH_LINES` runs.
+Bounded: of each run the last :data:`KEPT_PHASES` phases (at most :data:`MOST_PHASES` an attempt) and the last
+:data:`KEPT_LINES` lines, each cut at :data:`LONGEST` characters; of each model the lines of its last
+:data:`RUNS_WITH_LINES` runs.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Row, delete, insert, select, update
 
 from driftloop.registry.database import reading, storable, writing
-from driftloop.registry.tables import run_log, runs
+from driftloop.registry.tables import handovers, run_log, runs
 
 __all__ = ["KEPT_LINES", "LONGEST", "MOST_PHASES", "RUNS_WITH_LINES", "RunEntry", "RunLog"]
 
 KEPT_LINES = 1_000
 LONGEST = 1_000
 MOST_PHASES = 500
+#: Attempts that an outage broke off are not counted, so that there may be any number of them.
+KEPT_PHASES = 2_500
 RUNS_WITH_LINES = 50
 
 EntryKind = Literal["phase", "line"]
@@ -61,17 +64,18 @@ class RunLog:
             connection.execute(insert(run_log), rows)
 
     def trim(self, command_id: str) -> None:
-        """Keep the last :data:`KEPT_LINES` lines of the run."""
-        lines = (run_log.c.command_id == command_id) & (run_log.c.kind == "line")
+        """Keep the last :data:`KEPT_LINES` lines and :data:`KEPT_PHASES` phases of the run."""
         with writing(self._engine) as connection:
-            statement = select(run_log.c.id).where(lines).order_by(run_log.c.id.desc()).offset(KEPT_LINES).limit(1)
-            last_to_go = connection.execute(statement).scalar()
-            if last_to_go is not None:
-                connection.execute(delete(run_log).where(lines, run_log.c.id <= last_to_go))
+            for kind, kept in (("line", KEPT_LINES), ("phase", KEPT_PHASES)):
+                these = (run_log.c.command_id == command_id) & (run_log.c.kind == kind)
+                statement = select(run_log.c.id).where(these).order_by(run_log.c.id.desc()).offset(kept).limit(1)
+                last_to_go = connection.execute(statement).scalar()
+                if last_to_go is not None:
+                    connection.execute(delete(run_log).where(these, run_log.c.id <= last_to_go))
 
     def forget(self, model_id: str) -> None:
         """Drop the lines of the model's finished runs before its last :data:`RUNS_WITH_LINES`, and let go of files that
-        only failed ones among them name."""
+        only failed ones among them name, also those of their handovers: a version has its own in its lineage."""
         newest = runs.c.started_wall_ms.desc(), runs.c.command_id
         with writing(self._engine) as connection:
             statement = (
@@ -85,6 +89,7 @@ class RunLog:
             if old:
                 lines = run_log.c.command_id.in_(old), run_log.c.kind == "line"
                 connection.execute(delete(run_log).where(*lines))
+                connection.execute(delete(handovers).where(handovers.c.command_id.in_(old)))
                 failed = runs.c.command_id.in_(old), runs.c.outcome == "failed"
                 connection.execute(update(runs).where(*failed).values(files=None))
 

@@ -22,7 +22,8 @@ _decode_command = msgspec.json.Decoder(RetrainCommand).decode
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The run of one command. ``outcome`` None: not finished. ``attempts`` counts how often it was leased; times are
+    """The run of one command. ``outcome`` None: not finished. ``attempts`` counts how often it was leased, but for
+    what was given back; times are
     wall time in seconds since 1970, as handed in. ``files``: names in the artifact store of what the run has put there
     (``dataset``, ``manifest``, ``validation``, ``expectations``). ``waiting``: what it waits for outside of driftloop,
     without a lease; None: nothing."""
@@ -108,6 +109,10 @@ class RunStore:
         attempts = runs.c.attempts - 1 if known else runs.c.attempts
         with writing(self._engine) as connection:
             connection.execute(update(runs).where(mine).values(lease_until_wall_ms=0, attempts=attempts))
+
+    def give_back(self, command_id: str, owner: str) -> None:
+        """Give lease and attempt back: something broke the run off that is no fault of its own."""
+        self.let_wait(command_id, owner, known=True)
 
     def keep_file(self, command_id: str, role: str, uri: str) -> None:
         """The run has put a file into the artifact store: it stays there as long as the run names it."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from driftloop.multivariate.attribution import Attribution, additive_contributions, shapley_contributions
+from driftloop.multivariate.attribution import (
+    Attribution,
+    NotAdditive,
+    additive_contributions,
+    shapley_contributions,
+)
 from driftloop.profiles.columns import Columns
 from driftloop.profiles.inputs import InputStats
 from driftloop.spec.model import ModelSpec
@@ -17,6 +23,7 @@ from driftloop.training.estimators import predict
 __all__ = ["Explanation", "ExplanationError", "explain_window"]
 
 #: Regressors whose output is a sum over features behind the encodings of :func:`~driftloop.training.estimators.build`.
+#: Behind others, such as products of features, it is not, which the terms of the rows tell.
 _ADDITIVE = frozenset(
     {
         "ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lasso", "LassoCV",
@@ -51,7 +58,8 @@ def explain_window(
     """Decompose the change of the mean score from the reference's sampled rows to the window's.
 
     The score is the probability of class 1 (binary), the value (regression) or the probability of ``output_class``
-    (multiclass; None: the class whose mean probability changed most). Exact for linear regressors, else sampled.
+    (multiclass; None: the class whose mean probability changed most). Exact for linear regressors whose terms add up to
+    the output of every row, else sampled.
     Raises :class:`ExplanationError` if there is no sample of rows, or the sample or model does not fit the spec.
     """
     sample, reference_sample = stats.sample, stats.profile.sample
@@ -82,9 +90,11 @@ def explain_window(
         return found[:, chosen] if found.ndim == 2 else found
 
     try:
+        attribution = None
         if spec.task == "regression" and type(pipeline[-1]).__name__ in _ADDITIVE:
-            attribution = additive_contributions(score, reference_sample.columns, columns, features)
-        else:
+            with contextlib.suppress(NotAdditive):
+                attribution = additive_contributions(score, reference_sample.columns, columns, features)
+        if attribution is None:
             attribution = shapley_contributions(
                 score, reference_sample.columns, columns, features, pairs=pairs, seed=seed
             )

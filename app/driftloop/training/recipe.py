@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
 from driftloop.registry.rows import VersionRow
 from driftloop.spec.load import kept_spec_digest, spec_digest
@@ -27,7 +28,8 @@ class CannotReproduce(Exception):
 class Recipe:
     """Everything that a training of the version depends on, but for the rows and the environment.
 
-    ``validated``: the rows were validated before, as for every command; those of a first version are not.
+    ``validated``: the rows were validated before, as for every command; those of a first version are not. ``brought``:
+    the model file, if it was fitted elsewhere and can only be judged again; None: it is fitted again.
     """
 
     spec: ModelSpec
@@ -36,6 +38,7 @@ class Recipe:
     champion: ChampionFile | None
     changed_at_ms: int | None
     validated: bool
+    brought: bytes | None = None
 
 
 def recipe_of(registry: Registry, version: VersionRow, today: Mapping[str, ModelSpec]) -> Recipe:
@@ -74,6 +77,7 @@ def recipe_of(registry: Registry, version: VersionRow, today: Mapping[str, Model
         champion = _champion(registry, version.model_id, str(name), missing)
     if not (lineage.get("dataset") or {}).get("uri"):
         missing.append("its data set")
+    brought = _brought(registry, version, missing) if lineage.get("handover") else None
     if missing or spec is None or seed is None:
         raise CannotReproduce(
             f"the lineage of {version.model_id} {version.version} is not complete; missing: {'; '.join(missing)}"
@@ -88,6 +92,7 @@ def recipe_of(registry: Registry, version: VersionRow, today: Mapping[str, Model
         champion=champion,
         changed_at_ms=changed,
         validated=not first,
+        brought=brought,
     )
 
 
@@ -113,6 +118,17 @@ def _spec(version: VersionRow, today: Mapping[str, ModelSpec], missing: list[str
     return None
 
 
+def _brought(registry: Registry, version: VersionRow, missing: list[str]) -> bytes | None:
+    if version.artifact is None:
+        missing.append("its model file, which was fitted elsewhere")
+        return None
+    try:
+        return registry.store.read(version.artifact)
+    except (OSError, RegistryError) as error:
+        missing.append(f"its model file, which was fitted elsewhere ({error})")
+        return None
+
+
 def _champion(registry: Registry, model_id: str, name: str, missing: list[str]) -> ChampionFile | None:
     row = registry.version(model_id, name)
     if row is None:
@@ -122,6 +138,6 @@ def _champion(registry: Registry, model_id: str, name: str, missing: list[str]) 
     if row.artifact is not None:
         try:
             artifact = registry.store.read(row.artifact)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, RegistryError) as error:
             missing.append(f"the model file of {name} that it was compared with ({error})")
     return ChampionFile(name, artifact, row.trained_to_ms, registry.profile(model_id, name))

@@ -95,7 +95,8 @@ def reproduce(
     from_log: bool = False,
     processes: TrainingProcesses | None = None,
 ) -> Reproduction:
-    """Make the version again. ``folder``: an empty one for the training's files; ``today``: the present specs.
+    """Make the version again; one that was fitted elsewhere is judged again. ``folder``: an empty one for the
+    training's files; ``today``: the present specs.
 
     Rows come from the topic through ``read`` if it still has them, else from the stored file (``from_log``: else it is
     not tried); ``no_log`` says why there is no ``read``. Raises :class:`CannotReproduce`.
@@ -103,6 +104,9 @@ def reproduce(
     recipe = recipe_of(registry, version, today)
     lineage = version.lineage
     notes: list[str] = []
+    if recipe.brought is not None:
+        by = _known(lineage["handover"]).get("place", "somebody else")
+        notes.append(f"the model was fitted elsewhere (by {by}): its file is judged again, and not fitted again")
     comparisons = [_compared("spec digest", lineage.get("spec_digest"), recipe.spec_digest)]
     comparisons.append(_stored_model(registry, version, recipe))
     rows = _rows(registry, version, recipe, read, no_log, from_log, comparisons, notes)
@@ -122,6 +126,7 @@ def reproduce(
                 changed_at_ms=recipe.changed_at_ms,
                 unreadable=rows.unreadable,
                 validated=recipe.validated,
+                brought=recipe.brought,
                 # Some estimators keep the number of threads, and it decides how sums are parted.
                 processes=processes or TrainingProcesses(thread_variables(recorded)),
             )

@@ -22,13 +22,14 @@ from typing import Protocol
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.readable import unreadable
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.dead_letters import dead_letter
+from driftloop.kafka.log_reader import LogReadError
 from driftloop.kafka.producer import DeliveryError, Producer
 from driftloop.observability.logs import get_logger
 from driftloop.registry.database import what_it_said
@@ -45,6 +46,8 @@ log = get_logger(__name__)
 
 #: A command that ended so many workers is given up: something in it brings them down.
 MAX_ATTEMPTS = 5
+#: Broker, database or artifact store away, or this worker asked to end: no attempt is used up.
+_NOT_ITS_FAULT = (OSError, LogReadError, KafkaException, OperationalError, TrainingCancelled)
 _POLL_S = 0.1
 #: It names folders and records: whoever may write a command must not reach others with it.
 _COMMAND_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -259,7 +262,12 @@ class Trainer:
             renewing.join()
             # Whoever comes next need not wait for the lease to end.
             with contextlib.suppress(SQLAlchemyError):
-                self._runs.renew(command.command_id, self._owner, 0.0, time.time())
+                if isinstance(error, _NOT_ITS_FAULT):
+                    self._runs.give_back(command.command_id, self._owner)
+                    # There may be any number of such attempts.
+                    self._runs.log.trim(command.command_id)
+                else:
+                    self._runs.renew(command.command_id, self._owner, 0.0, time.time())
             raise
         over.set()
         renewing.join()

@@ -110,3 +110,13 @@ def test_a_model_file_of_foreign_types_is_not_loaded(report_id: str, tmp_path: P
     result = run(report_id)
     assert result.exit_code == 1
     assert "damaged" in result.output
+
+
+def test_a_store_that_is_away_is_one_sentence(report_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> bytes:
+        raise OSError("the bucket does not answer")
+
+    monkeypatch.setattr(ArtifactStore, "read", away)
+    result = run(report_id)
+    assert result.exit_code == 1
+    assert result.stderr == "driftloop explain: a file cannot be read: the bucket does not answer\n"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from driftloop.multivariate.attribution import (
+    NotAdditive,
     additive_contributions,
     linear_contributions,
     shapley_contributions,
@@ -78,6 +79,25 @@ def test_linear_models_are_exact() -> None:
         lambda rows: 7.0 + np.column_stack([np.asarray(rows[name]) for name in "pqr"]) @ coefficients, *columns, "pqr"
     )
     assert [part.value for part in again.contributions] == pytest.approx(expected.tolist())
+
+
+def test_what_is_no_sum_over_features_is_not_called_exact() -> None:
+    before, now = make_columns(40, 1), make_columns(20, 2, shift=1.0)
+
+    def products(columns: Columns) -> np.ndarray:
+        return additive(columns) + 1e-6 * np.asarray(columns["a"]) * np.asarray(columns["b"])
+
+    def bottomless(columns: Columns) -> np.ndarray:
+        return np.where(np.asarray(columns["a"]) == np.asarray(now["a"])[0], -np.inf, additive(columns))
+
+    for model in (products, lambda columns: 1e-12 * products(columns), bottomless):
+        with pytest.raises(NotAdditive):
+            additive_contributions(model, before, now, NAMES)
+    # A sum is one at any scale, and also where not all of its features are asked about.
+    for factor in (1e-12, 1e12):
+        found = additive_contributions(lambda columns, by=factor: by * additive(columns), before, now, NAMES[:2])
+        assert found.exact
+        assert found.contributions[0].value == pytest.approx(factor * (parts_of(now)["a"] - parts_of(before)["a"]))
 
 
 def by_definition(before: Columns, now: Columns) -> dict[str, float]:

@@ -12,7 +12,10 @@ from sqlalchemy import Engine
 from driftloop.events.decisions import RetrainCommand
 from driftloop.registry import ArtifactStore, Registry, RunEntry, RunStore, open_engine
 from driftloop.registry import run_log as run_log_module
+from driftloop.registry.database import reading
 from driftloop.registry.garbage import find_garbage
+from driftloop.registry.handovers import HandoverStore
+from driftloop.registry.references import mentioned
 from driftloop.registry.run_follow import RunState, follow, state_of
 
 
@@ -86,6 +89,55 @@ def test_lines_of_old_runs_are_forgotten(runs: RunStore, monkeypatch: pytest.Mon
     assert [len(runs.log.entries(f"c{number}")) for number in range(4)] == [1, 1, 2, 2]
     files = [run.files for run in reversed(runs.runs())]
     assert files == [{"dataset": "ab/cd"}, {}, {"dataset": "ab/cd"}, {"dataset": "ab/cd"}]
+
+
+def test_files_of_old_handovers_are_let_go(
+    registry: Registry, store: ArtifactStore, runs: RunStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log_module, "RUNS_WITH_LINES", 1)
+    handed = HandoverStore(engine)
+    given = [store.put_bytes(f"rows {number}".encode(), ".parquet") for number in range(3)]
+    for number, file in enumerate(given):
+        runs.lease(_command(f"c{number}"), "one", 30, now=number)
+        handed.begin(
+            f"c{number}", request=f'"{file.sha256}"', body=b"", timeout_ms=1, retry_for_ms=1, waiting="w", now=number
+        )
+        if number:
+            runs.finish(f"c{number}", "failed", None, "", now=number + 0.5)
+    runs.log.forget("late")
+    garbage = find_garbage(registry, now_s=time.time() + 1e6, grace_s=3600.0)
+    assert [handed.get(f"c{number}") is None for number in range(3)] == [False, True, False]
+    with reading(engine) as connection:
+        assert mentioned(connection, store) == {given[0].sha256, given[2].sha256}
+    assert garbage.files == [], "a training that has not ended keeps younger files"
+    runs.finish("c0", "failed", None, "", now=4.0)
+    garbage = find_garbage(registry, now_s=time.time() + 1e6, grace_s=3600.0)
+    assert [file.uri for file in garbage.files] == [given[1].uri]
+
+
+def test_what_has_ended_otherwise_is_not_overdue_again(runs: RunStore, engine: Engine) -> None:
+    handed = HandoverStore(engine)
+    for name, leased in (("ended", True), ("unknown", False), ("open", True)):
+        if leased:
+            runs.lease(_command(name), "one", 30, now=1.0)
+        handed.begin(name, request="{}", body=b"", timeout_ms=1_000, retry_for_ms=1, waiting="w", now=1.0)
+        assert handed.confirmed(name, 1.0, "w")
+    runs.finish("ended", "failed", None, "", now=2.0)
+    assert handed.end("ended", "{}", only="sending") == "ended"
+    assert len(handed.overdue(10.0)) == 3
+    assert handed.end("ended", "{}", only="waiting") == "ended"
+    assert handed.end("unknown", "{}", only="waiting") == "unknown"
+    assert [handover.command_id for handover in handed.overdue(10.0)] == ["open"]
+    found = handed.get("ended")
+    assert found is not None
+    assert (found.state, found.result) == ("ended", None)
+
+
+def test_phases_are_bounded_however_often_a_run_breaks_off(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log_module, "KEPT_PHASES", 3)
+    runs.log.add("c", [_phase(f"{number}") for number in range(5)])
+    runs.log.trim("c")
+    assert [entry.text for entry in runs.log.entries("c")] == ["2", "3", "4"]
 
 
 def test_when_a_run_ended_and_what_it_kept(runs: RunStore) -> None:

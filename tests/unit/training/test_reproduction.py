@@ -292,6 +292,16 @@ def test_nothing_was_trained_for_a_version_registered_by_hand(world: World) -> N
         world.again("mine")
 
 
+def test_without_the_champions_file_it_is_not_tried(world: World) -> None:
+    champion, version = world.registry.version("m", "v1"), world.registry.version("m", "v2")
+    assert champion is not None
+    assert champion.artifact is not None
+    assert version is not None
+    (world.folder / "artifacts" / champion.artifact.uri).unlink()
+    with pytest.raises(CannotReproduce, match="the model file of v1 that it was compared with"):
+        reproduce(world.registry, version, {}, folder=world.folder / "never")
+
+
 def test_nothing_is_written(world: World) -> None:
     before = sorted(path for path in (world.folder / "artifacts").rglob("*"))
     rows = world.registry.history("m")

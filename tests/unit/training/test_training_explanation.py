@@ -113,6 +113,25 @@ def test_the_shifted_feature_explains_the_change(task: str) -> None:
     assert abs(attribution.remainder) < 1e-9
 
 
+def test_a_linear_regressor_behind_products_of_features_is_not_exact() -> None:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import PolynomialFeatures
+
+    spec = sampled_spec("regression")
+    frame, _, _ = make_rows("regression", rows=300)
+    frame = frame.fillna(0.0)
+    profile = ReferenceProfile.build(spec, columns_of(spec, frame), model_version="v1")
+    window = window_of(spec, profile, frame.assign(x=frame["x"] + 1.0))
+    for degree, exact in ((1, True), (2, False)):
+        prepare = ColumnTransformer([("products", PolynomialFeatures(degree), ["x", "noise"])])
+        pipeline = Pipeline([("prepare", prepare), ("model", Ridge())]).fit(frame, frame["x"] * (1 + frame["noise"]))
+        attribution = explain_window(spec, pipeline, window, pairs=600).attribution
+        assert attribution.exact is exact
+        assert abs(attribution.remainder) < 1e-9
+
+
 def test_the_means_are_those_of_the_model_on_the_sampled_rows() -> None:
     spec = sampled_spec("binary", "sklearn.tree.DecisionTreeClassifier")
     frame, labels, _ = make_rows("binary", rows=300)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException
+from sqlalchemy.exc import OperationalError
 
 from driftloop.events.decisions import RetrainCommand
+from driftloop.kafka.log_reader import LogReadError
 from driftloop.registry import RunStore, create_schema, open_engine
 from driftloop.training import progress
 from driftloop.training.child import TrainingCancelled
@@ -76,8 +79,31 @@ def test_an_attempt_that_breaks_off_says_so_and_the_next_goes_on(runs: RunStore)
     said = texts(runs)
     assert "this attempt by trainer-1 broke off: RuntimeError: the disk is full" in said
     assert [text for text in said if text.startswith("attempt")] == [
-        f"attempt {number} by trainer-1" for number in (1, 2, 3)
+        f"attempt {number} by trainer-1" for number in (1, 2, 2)
     ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("the bucket does not answer"),
+        LogReadError("no broker"),
+        KafkaException("no broker"),
+        OperationalError("select", {}, Exception("away")),
+        TrainingCancelled(),
+    ],
+)
+def test_outages_use_up_no_attempt(runs: RunStore, error: Exception) -> None:
+    for _ in range(MAX_ATTEMPTS + 1):
+        with pytest.raises(type(error)):
+            trainer(runs, Runner(error))._carry_out(COMMAND)
+        run = runs.get(COMMAND.command_id)
+        assert run is not None
+        assert (run.attempts, run.lease_until) == (0, 0.0)
+    trainer(runs, Runner())._carry_out(COMMAND)
+    run = runs.get(COMMAND.command_id)
+    assert run is not None
+    assert (run.outcome, run.attempts) == ("rejected", 1)
 
 
 def test_after_too_many_attempts_the_run_ends_as_failed(runs: RunStore) -> None:

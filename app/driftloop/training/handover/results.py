@@ -46,7 +46,8 @@ class ResultRefused(ValueError):
 def take_result(store: HandoverStore, runs: RunStore, files: ArtifactStore, result: Result, now: float) -> Taken:
     """Take the result of a handover, its model file into the artifact store. ``now``: seconds since 1970.
 
-    Raises :class:`ResultRefused` if a model is missing or its file is not the one it should be.
+    Raises :class:`ResultRefused` if a model is missing or its file is not the one it should be, and ``OSError`` or
+    :class:`~driftloop.registry.errors.ArtifactError` if the artifact store is away or does not take the file.
     """
     handover = store.get(result.command_id)
     if handover is None:
@@ -93,7 +94,7 @@ def _kept(files: ArtifactStore, result: Result, *, write: bool) -> Result:
         if write:
             try:
                 files.check(uri)
-            except (ArtifactError, OSError) as error:
+            except ArtifactError as error:
                 raise ResultRefused(str(error)) from error
     return msgspec.structs.replace(result, artifact=Artifact(sha256=artifact.sha256, uri=uri))
 
@@ -127,9 +128,10 @@ class Results:
         except SQLAlchemyError as error:
             log.error("the database did not answer a request", path=path, exc_info=error)
             return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer; send the result again"}
-        except OSError as error:
+        except (ArtifactError, OSError) as error:
             log.error("a result was not taken", path=path, exc_info=error)
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the file could not be kept; send the result again"}
+            said = "the artifact store does not answer or does not take the file; send the result again"
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": said}
 
     def _answer(self, command_id: str, headers: Mapping[str, str], body: bytes) -> Answer:
         refused = self._refusal(command_id, headers, body)

@@ -33,6 +33,7 @@ from driftloop.training.handover.messages import (
     decode_result,
     encode,
 )
+from driftloop.training.provenance import keep_lock
 from driftloop.training.train import Trained, lineage_of
 from driftloop.training.validation.keep import keep_results
 
@@ -148,7 +149,8 @@ class Handing:
     ) -> tuple[Trained, dict[str, Any]]:
         """The model that came back, judged on the rows that were kept from it, and its lineage.
 
-        Raises :class:`~driftloop.training.child.TrainingFailed` if there is none, or none that can be judged.
+        Raises :class:`~driftloop.training.child.TrainingFailed` if there is none, or none that can be judged, and
+        ``OSError`` if the artifact store is away: then nothing is decided.
         """
         found = self.store.get(command.command_id)
         assert found is not None, "it has a result"
@@ -163,13 +165,14 @@ class Handing:
         try:
             artifact = self.files.read(result.artifact.uri)
             parquet = self.files.read(request.dataset["uri"])
-        except (ArtifactError, OSError) as error:
+        except ArtifactError as error:
             raise TrainingFailed(f"the result cannot be judged: {error}") from error
+        seed = seed_from(command.command_id)
         trained = train_in_child(
             spec,
             parquet,
             champion,
-            seed=seed_from(command.command_id),
+            seed=seed,
             folder=folder,
             processes=self.processes,
             cancelled=self.cancelled,
@@ -179,6 +182,8 @@ class Handing:
             spec,
             trained,
             request.dataset,
+            judging_seed=seed,
+            lock=keep_lock(self.files),
             command=msgspec.to_builtins(command),
             compared_with=None if champion is None else champion.version,
             validation=request.validation,

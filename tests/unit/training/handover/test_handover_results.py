@@ -21,6 +21,7 @@ from driftloop.cli.runs import app
 from driftloop.events.decisions import RetrainCommand
 from driftloop.observability.server import ObservabilityServer, serve
 from driftloop.registry import ArtifactStore, RunStore, create_schema, open_engine
+from driftloop.registry.errors import ArtifactError
 from driftloop.registry.handovers import HandoverStore
 from driftloop.settings import Settings
 from driftloop.training.handover.credentials import Keyring
@@ -150,6 +151,24 @@ def test_files_that_are_not_there_or_not_the_ones(port: Port, artifact: dict[str
     assert status == 400
     assert said in answer["error"]
     assert port.kept() is None
+
+
+@pytest.mark.parametrize("error", [OSError("the bucket does not answer"), ArtifactError("not taken")])
+def test_a_store_that_is_away_is_no_fault_of_the_result(
+    port: Port, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def away(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(port.files, "put_bytes", away)
+        assert port.post(succeeded())[0] == 503
+        patch.setattr(port.files, "check", away)
+        named = port.post(succeeded(sha256=SHA, uri=f"{SHA[:2]}/{SHA}.skops"))[0]
+        assert named == (503 if isinstance(error, OSError) else 400)
+    assert port.kept() is None
+    assert port.told == 0
+    assert port.post(succeeded())[0] == 202
 
 
 def test_who_has_no_key_learns_nothing(port: Port) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -40,6 +41,7 @@ from driftloop.training.handover.dispatch import Dispatcher
 from driftloop.training.handover.messages import Artifact, Result
 from driftloop.training.handover.results import take_result
 from driftloop.training.handover.step import Handing
+from driftloop.training.reproduction import CannotReproduce, reproduce
 from driftloop.training.run import CommandRunner
 from driftloop.training.worker import Trainer
 from support.fake_airflow import FakeAirflow
@@ -237,6 +239,47 @@ def test_a_model_from_elsewhere_is_judged_in_a_real_child_and_promoted_like_an_o
     world.take(spec)
     assert world.report(content) == "same"
     assert world.run()[:2] == ("promoted", "v2")
+
+
+def test_a_store_that_is_away_decides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = handed_over(world)
+    world.report(trained_there(world))
+
+    def away(*_: object) -> None:
+        raise OSError("the bucket does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.files, "read", away)
+        with pytest.raises(OSError, match="does not answer"):
+            world.take(spec)
+    assert world.run()[0] is None
+    world.take(spec)
+    assert world.run()[:2] == ("promoted", "v2")
+
+
+def test_a_model_from_elsewhere_is_judged_again_and_not_fitted(world: World, tmp_path: Path) -> None:
+    spec = handed_over(world)
+    world.report(trained_there(world))
+    world.take(spec)
+    version = world.registry.version("m", "v2")
+    assert version is not None
+    assert version.artifact is not None
+    assert isinstance(version.lineage["judging_seed"], int)
+    assert version.lineage["lock"]["packages"] > 0
+    for name in ("again", "changed"):
+        (tmp_path / name).mkdir()
+    found = reproduce(world.registry, version, {}, folder=tmp_path / "again")
+    assert found.equal, [one for one in found.comparisons if not one.equal]
+    assert found.notes == [
+        f"the model was fitted elsewhere (by airflow at {world.airflow.url}, DAG train_m): its file is judged again, "
+        "and not fitted again"
+    ]
+    worse = dataclasses.replace(version, metrics={**version.metrics, "roc_auc": 0.5})
+    found = reproduce(world.registry, worse, {}, folder=tmp_path / "changed")
+    assert [one.subject for one in found.comparisons if not one.equal] == ["metrics"]
+    (tmp_path / "artifacts" / version.artifact.uri).unlink()
+    with pytest.raises(CannotReproduce, match="its model file, which was fitted elsewhere"):
+        reproduce(world.registry, version, {}, folder=tmp_path / "never")
 
 
 def test_the_same_gates_refuse_a_worse_model(world: World) -> None:
