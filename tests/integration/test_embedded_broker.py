@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from driftloop.kafka.acl import create_acls
 from driftloop.kafka.admin import BrokerError, wait_for_broker
 from driftloop.kafka.embedded import EmbeddedBroker
+from driftloop.settings import Settings
 
 pytestmark = pytest.mark.broker
 
@@ -26,6 +28,15 @@ def test_starts_answers_and_is_gone_after_stop(tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     broker.stop()
+
+
+def test_rights_cannot_be_allowed_at_it() -> None:
+    with EmbeddedBroker() as broker:
+        settings = Settings(bootstrap=broker.bootstrap)
+        with pytest.raises(BrokerError, match="no access lists"):
+            create_acls(settings, "monitor", "User:monitor")
+    with pytest.raises(BrokerError, match="cannot allow User:monitor"):
+        create_acls(settings, "monitor", "User:monitor")
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_it(tmp_path: Path) -> None:

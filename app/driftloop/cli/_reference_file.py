@@ -146,7 +146,8 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
+        # Arrow's error of a file that is not there is its path and nothing else.
+        said = "there is no such file" if isinstance(error, FileNotFoundError) else error
         raise ReferenceFileError(f"cannot read {path}: {said}") from None
     if frame.empty:
         raise ReferenceFileError(f"{path} has no rows")

@@ -20,6 +20,7 @@ from driftloop.events.time import NEVER_MS, format_time
 from driftloop.joining.store import StoreError
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
+from driftloop.policy.breaker import MANUAL
 from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
 from driftloop.registry.errors import RegistryError
 from driftloop.replay.history import History, replay_history
@@ -157,7 +158,8 @@ def _show(history: History, wanted: Wanted, published: Published | None) -> None
     console.print(summary)
     if published is not None:
         live_alerts = filter(wanted.alert, published.alerts.values())
-        live_commands = list(filter(wanted.command, published.commands.values()))
+        # What people asked for follows from no log, so that no replay gives it.
+        live_commands = [c for c in filter(wanted.command, published.commands.values()) if c.trigger != MANUAL]
         console.print(
             f"The live run opened {counted(_opened(live_alerts), 'alert')} and gave "
             f"{counted(len(live_commands), 'retrain command')}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from driftloop.cli._database import call, opened
+from driftloop.cli._database import call, fail, opened
 from driftloop.registry import ArtifactStore, Registry, RegistryError, schema_problem
 from driftloop.registry.database import reading
 from driftloop.registry.garbage import Garbage, StoredFile, find_garbage, remove_garbage
@@ -36,6 +37,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Recompute the chain of the history, compare versions and aliases with it. Exit code 1 if it differs."""
+
+    if noted is not None and re.fullmatch("[0-9a-f]{64}", noted) is None:
+        fail(f"expected a SHA-256 of 64 hexadecimal digits, got {noted!r}")
 
     def check() -> None:
         with _registry() as registry, reading(registry.engine) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import queue
 import shutil
@@ -77,8 +78,8 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     Raises :class:`DemoError`, and what the pieces raise with advice (broker, data, children that die).
     """
     began_s = time.monotonic()
-    _prepare_folder(options.folder)
     with (
+        _prepare_folder(options.folder),
         interrupt_on_sigterm(),
         # Left in reverse: the services stop before their broker does.
         EmbeddedBroker(log_file=options.folder / "logs" / "broker.log") as broker,
@@ -109,14 +110,26 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     return 0
 
 
-def _prepare_folder(folder: Path) -> None:
-    """An empty folder of ours: a former demo's is cleared, since its broker's topics are gone."""
+def _prepare_folder(folder: Path) -> IO[str]:
+    """An empty folder of ours: a former demo's is cleared, since its broker's topics are gone. It is ours as long as
+    the file that is returned is open."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / _MARK).exists():
             raise DemoError(f"{folder} is not empty and was not made by the demo: name another folder with --keep")
-        shutil.rmtree(folder)
+        with _locked(folder):
+            shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).touch()
+    return _locked(folder)
+
+
+def _locked(folder: Path) -> IO[str]:
+    mark = (folder / _MARK).open("a")
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        mark.close()
+        raise DemoError(f"another demo still runs in {folder}: end it, or name another folder with --keep") from None
+    return mark
 
 
 def _start(

@@ -143,9 +143,9 @@ def _windows(view: DemoView) -> RenderableType:
     for name, justify in (("model", "left"), ("version", "left"), ("window", "left"), ("rows", "right")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     table.add_column("labels", justify="right", no_wrap=True)
-    table.add_column("metric [95 %]", no_wrap=True)
-    table.add_column("over the last windows", no_wrap=True)
-    table.add_column("drift", ratio=1, no_wrap=True, overflow="ellipsis")
+    # In a narrow terminal these give way to the others: rich takes from the widest of the columns that may wrap.
+    for name in ("metric [95 %]", "over the last windows", "drift"):
+        table.add_column(Text(name, no_wrap=True), overflow="ellipsis")
     for model_id in sorted(view.windows):
         for line in sorted(view.windows[model_id].values(), key=lambda line: (line.window_start_ms, line.version)):
             table.add_row(*_window_cells(line))
@@ -156,7 +156,7 @@ def _windows(view: DemoView) -> RenderableType:
 
 
 def _window_cells(line: WindowLine) -> tuple[RenderableType, ...]:
-    drift = Text(f"{len(line.drifted)}/{line.judged} ", "dim")
+    drift = Text(f"{len(line.drifted)}/{line.judged} ", "dim", no_wrap=True)
     if line.drifted:
         drift.append(", ".join(line.drifted), "yellow")
     labels = "" if line.coverage is None else f"{line.coverage:.0%}"
@@ -164,14 +164,14 @@ def _window_cells(line: WindowLine) -> tuple[RenderableType, ...]:
     return line.model_id, line.version, day, f"{line.rows:,}", labels, _metric(line.metric), _rule(line.trailing), drift
 
 
-def _metric(metric: MetricReport | None) -> str:
+def _metric(metric: MetricReport | None) -> Text:
     if metric is None or metric.value is None:
-        return ""
+        return Text("")
     digits = 3 if metric.metric != "mae" else 1
     interval = ""
     if metric.low is not None and metric.high is not None:
         interval = f" [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
-    return f"{metric.metric} {metric.value:.{digits}f}{interval}"
+    return Text(f"{metric.metric} {metric.value:.{digits}f}{interval}", no_wrap=True)
 
 
 def _rule(metric: MetricReport | None) -> Text:
@@ -179,7 +179,8 @@ def _rule(metric: MetricReport | None) -> Text:
         return Text("")
     digits = 1 if metric.metric.startswith("mae") else 3
     reference = "" if metric.reference is None else f" (reference {metric.reference:.{digits}f})"
-    return Text(f"{metric.metric} {metric.value:.{digits}f}{reference}", "red" if metric.decision == "drift" else "")
+    style = "red" if metric.decision == "drift" else ""
+    return Text(f"{metric.metric} {metric.value:.{digits}f}{reference}", style, no_wrap=True)
 
 
 def _news(view: DemoView) -> RenderableType:

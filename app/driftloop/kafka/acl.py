@@ -33,6 +33,8 @@ Operation = Literal["read", "write", "create", "describe", "describe_configs"]
 
 #: The group that readers of single partitions name, because the client asks for one. They commit nothing.
 _READERS_GROUP = "driftloop-log-reader"
+#: What Tansu, the embedded broker, calls its cluster unless told otherwise.
+_EMBEDDED = "tansu_cluster"
 
 
 @dataclass(frozen=True, order=True)
@@ -65,9 +67,9 @@ def rights_of(component: str, settings: Settings) -> list[Right]:
             rights = _read(topics.window_partials, topics.model_events) + _write(topics.dead_letters, *outbox)
             return sorted({*rights, *_groups(f"{app}-assessor", _READERS_GROUP)})
         case "trainer":
-            rights = _read(topics.retrain_commands, topics.labeled, topics.monitor_progress) + _write(
-                topics.dead_letters, *outbox
-            )
+            # How far monitors are says what has matured, for comparisons in shadow.
+            rights = _read(topics.retrain_commands, topics.labeled, topics.monitor_progress)
+            rights += _write(topics.dead_letters, *outbox)
             # It checks at its start that every topic is there.
             rights += [Right("topic", f"{topics.prefix}.", "describe", prefixed=True)]
             return sorted({*rights, *_groups(f"{app}-trainer", _READERS_GROUP)})
@@ -100,16 +102,21 @@ def _groups(*names: str) -> list[Right]:
 def create_acls(settings: Settings, component: str, principal: str, timeout_s: float = 30.0) -> list[Right]:
     """Allow the principal (``User:name``) what the component needs. What is allowed already stays as it is.
 
-    Raises :class:`BrokerError` if the broker has no authorizer or refuses.
+    Raises :class:`BrokerError` if the broker has no authorizer, refuses, or does not answer.
     """
     rights = rights_of(component, settings)
     bindings = [_binding(right, principal) for right in rights]
     admin = AdminClient(client_config(settings))  # kept: its requests end with it
-    for future in admin.create_acls(bindings, request_timeout=timeout_s).values():
-        try:
-            future.result(timeout_s)
-        except KafkaException as error:
-            raise BrokerError(f"cannot allow {principal} what {component} needs: {error.args[0].str()}") from error
+    try:
+        # It has no access lists, and the client library aborts the process over its answer.
+        if admin.list_topics(timeout=min(timeout_s, 10.0)).cluster_id == _EMBEDDED:
+            raise BrokerError("the embedded broker has no access lists; ask a Kafka with an authorizer")
+        for future in admin.create_acls(bindings, request_timeout=timeout_s).values():
+            future.result(timeout_s + 5.0)
+    except KafkaException as error:
+        raise BrokerError(f"cannot allow {principal} what {component} needs: {error.args[0].str()}") from error
+    except TimeoutError as error:
+        raise BrokerError(f"cannot allow {principal} what {component} needs: no answer in time") from error
     return rights
 
 

@@ -192,7 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         if self.routes.post is None:
-            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "nothing can be changed at this port")
+            self._refuse(
+                HTTPStatus.METHOD_NOT_ALLOWED, "nothing can be changed at this port; the trainer's takes decisions"
+            )
             return
         length = self.headers.get("Content-Length", "")
         # Without its length the end of a body cannot be told, and the next request would begin in it.

@@ -115,6 +115,9 @@ def test_verify_says_whole_or_what_is_broken(used: Registry) -> None:
     noted = _run(registry.app, "verify", "--noted", "f" * 64)
     assert noted.exit_code == 1
     assert "the history was written anew" in noted.output
+    cut_off = _run(registry.app, "verify", "--noted", "abc")
+    assert cut_off.exit_code == 1
+    assert "expected a SHA-256 of 64 hexadecimal digits" in cut_off.output
     used.store.path(used.versions("late")[0].artifact or "").write_bytes(b"mode1")
     damaged = _run(registry.app, "verify", "--files")
     assert damaged.exit_code == 1

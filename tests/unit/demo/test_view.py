@@ -141,6 +141,15 @@ def test_every_state_can_be_drawn() -> None:
     assert "roc_auc 0.650 [0.600, 0.700]" in text
 
 
+def test_a_terminal_of_100_columns_shows_windows_and_rows_in_full() -> None:
+    console = Console(file=StringIO(), width=100)
+    console.print(render(filled_view(), "demo", 0.0, 0.0))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for whole in ("version", "1970-01-05", "900", "97%", "roc_auc 0.650", "roc_auc@14 0.6", "1/2 temp"):
+        assert whole in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
 def test_without_a_terminal_there_are_plain_lines_at_intervals() -> None:
     out = StringIO()
     screen = open_screen(Console(file=out, width=60), "demo")
