@@ -9,15 +9,19 @@ import contextlib
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.parse import quote, unquote
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from driftloop.events.topics import DEFAULT_PREFIX, Topics
 
-__all__ = ["Settings", "secret_settings"]
+__all__ = ["Settings", "SettingsError", "secret_settings"]
+
+
+class SettingsError(ValueError):
+    """A setting that is refused: the variable and what is wrong with it, never its value, which may be a secret."""
 
 
 class Settings(BaseSettings):
@@ -31,6 +35,13 @@ class Settings(BaseSettings):
         # A value that is refused may be a secret in the wrong place.
         hide_input_in_errors=True,
     )
+
+    def __init__(self, **values: Any) -> None:
+        """Raises :class:`SettingsError`."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError("; ".join(map(_sentence, error.errors()))) from None
 
     bootstrap: str = Field(default="localhost:9092", description="Kafka bootstrap servers, host:port[,host:port]")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -223,6 +234,11 @@ class Settings(BaseSettings):
     @property
     def resolved_artifacts(self) -> Path | str:
         return self.artifacts or self.data_dir / "artifacts"
+
+
+def _sentence(problem: Any) -> str:
+    said = problem["msg"].removeprefix("Value error, ")
+    return said if not problem["loc"] else f"DRIFTLOOP_{str(problem['loc'][0]).upper()}: {said[0].lower()}{said[1:]}"
 
 
 def secret_settings() -> list[str]:

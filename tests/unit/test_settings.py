@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driftloop.demo import run
-from driftloop.settings import Settings, secret_settings
+from driftloop.settings import Settings, SettingsError, secret_settings
 from driftloop.streaming.app import build_app
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
@@ -86,7 +86,7 @@ def test_a_secret_twice_is_refused_and_not_shown(tmp_path: Path, monkeypatch: py
 def test_a_secret_in_the_wrong_place_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTLOOP_WEB_PORT", "geheim")
     monkeypatch.setenv("DRIFTLOOP_SECURITY_PROTOCOL", "geheim")
-    with pytest.raises(ValueError, match="web_port") as caught:
+    with pytest.raises(ValueError, match="DRIFTLOOP_WEB_PORT") as caught:
         _settings()
     assert "geheim" not in str(caught.value)
 
@@ -120,3 +120,22 @@ def test_ports_listen_on_loopback_unless_told_otherwise(tmp_path: Path) -> None:
         settings = _settings(web_host=host, data_dir=tmp_path)
         app = build_app(settings, "monitor", ["t"], Nothing(), web_port=6066)
         assert (app.conf.web_enabled, app.conf.web_bind) == (False, host)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("metrics_port", "abc", "DRIFTLOOP_METRICS_PORT: input should be a valid integer"),
+        ("log_level", "loud", "DRIFTLOOP_LOG_LEVEL: input should be 'debug', 'info', 'warning' or 'error'"),
+        ("topic_prefix", "a b", "DRIFTLOOP_TOPIC_PREFIX: string should match pattern"),
+    ],
+)
+def test_a_refused_setting_is_named_as_its_variable_and_its_value_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"DRIFTLOOP_{name.upper()}", value)
+    with pytest.raises(SettingsError) as refused:
+        Settings(_env_file=None)  # type: ignore[call-arg]
+    assert str(refused.value).startswith(said)
+    assert value not in str(refused.value).removeprefix(said)
+    assert "pydantic" not in str(refused.value)

@@ -98,7 +98,13 @@ def main() -> None:
         sys.exit(f"driftloop: {error.name} is not installed; install driftloop[service] for the command line")
     if _asked() not in ("worker", "trainer"):
         _quieten_kafka()
-    app()
+    from driftloop.settings import SettingsError
+
+    try:
+        app()
+    except SettingsError as error:
+        print(f"driftloop: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _quieten_kafka() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from driftloop.kafka.admin import _new_topic
-from driftloop.settings import Settings
+from driftloop.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -22,5 +21,5 @@ def test_a_write_waits_for_all_copies_but_one(replicas: int, given: int | None, 
 
 
 def test_more_copies_to_wait_for_than_there_are_is_refused() -> None:
-    with pytest.raises(ValidationError, match="DRIFTLOOP_MIN_INSYNC_REPLICAS is 3, more than the 2 copies"):
+    with pytest.raises(SettingsError, match="DRIFTLOOP_MIN_INSYNC_REPLICAS is 3, more than the 2 copies"):
         Settings(replication_factor=2, min_insync_replicas=3)
