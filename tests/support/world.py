@@ -26,6 +26,7 @@ from driftloop.profiles.reference import MetricReference, ReferenceProfile
 from driftloop.registry import ArtifactStore, AssessmentStore, NewVersion, Registry, create_schema, open_engine
 from driftloop.settings import Settings
 from driftloop.spec import ModelSpec, load_spec, spec_digest
+from driftloop.streaming.recovery import latest_progress
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -237,6 +238,12 @@ def final_reports(settings: Settings) -> dict[str, WindowReport]:
     reports = AssessmentStore(engine).reports(limit=None)
     engine.dispose()
     return {report.report_id: report for report in reports if report.status == "final"}
+
+
+def taken_in(settings: Settings) -> int:
+    """Records that the published progress has passed."""
+    progress = latest_progress(client_config(settings), settings.topics.monitor_progress).values()
+    return sum(one.predictions_offset + one.labels_offset for one in progress)
 
 
 def wait_for(what: str, condition: Callable[[], bool], process: Process | None = None, timeout_s: float = 90) -> None:
