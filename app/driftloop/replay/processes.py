@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -69,6 +70,8 @@ class PartitionProcesses:
                 process = context.Process(target=child.run, args=(own, speak), daemon=True)
                 # Ctrl-C reaches the whole group of a terminal: this process alone hears it and ends the others, also
                 # the one that is being started.
+                # Starting its tracker, the library unblocks both signals; so it must run before they are blocked.
+                resource_tracker.ensure_running()
                 with _interrupts_blocked():
                     process.start()
                     speak.close()
