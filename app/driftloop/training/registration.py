@@ -38,7 +38,7 @@ def register(
     """
     artifact = registry.store.put_bytes(trained.artifact, SUFFIX)
     for _ in range(_NAME_ATTEMPTS):
-        name = version or _next_name(registry, spec.model)
+        name = version or registry.next_version(spec.model)
         profile = named_profile(trained.profile, name)
         try:
             return registry.register_version(
@@ -68,11 +68,3 @@ def named_profile(profile: ReferenceProfile, version: str) -> ReferenceProfile:
     """The profile with the version's name, which it gets when it is registered."""
     segments = {key: named_profile(part, version) for key, part in profile.segments.items()}
     return msgspec.structs.replace(profile, model_version=version, segments=segments)
-
-
-def _next_name(registry: Registry, model_id: str) -> str:
-    taken = {row.version for row in registry.versions(model_id)}
-    number = len(taken) + 1
-    while f"v{number}" in taken:
-        number += 1
-    return f"v{number}"

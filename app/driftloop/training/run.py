@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,7 +34,7 @@ from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.provenance import keep_lock
 from driftloop.training.registration import register
 from driftloop.training.shadow_watch import first_window_ms
-from driftloop.training.train import lineage_of
+from driftloop.training.train import Trained, lineage_of
 from driftloop.training.validation.keep import keep_results
 
 __all__ = ["ACTOR", "CommandRunner", "Finished"]
@@ -143,14 +143,7 @@ class CommandRunner:
 
     def _train(self, spec: ModelSpec, command: RetrainCommand) -> str:
         """Cut, train, register. Returns the version's name."""
-        data = self._cut(spec, command)
-        parquet, dataset = keep_dataset(
-            self._registry.store,
-            spec,
-            data,
-            topic=self._labeled_topic,
-            query=DatasetQuery(model=spec.model, from_ms=command.from_ms, to_ms=command.to_ms),
-        )
+        data, parquet, dataset = self._data(spec, command)
         champion = self._champion(spec)
         with _work_folder(self._folder, command.command_id) as folder:
             try:
@@ -177,29 +170,17 @@ class CommandRunner:
             compared_with=None if champion is None else champion.version,
             validation=validation,
         )
-        progress.phase("registering")
-        return register(
-            self._registry,
-            spec,
-            trained,
-            lineage=lineage,
-            event_time_ms=command.window_end_ms,
-            reason=f"{_asked_by(command)}: {command.reason}",
-            actor=ACTOR,
-            command_id=command.command_id,
-        )
+        return self._register(spec, command, trained, lineage, f"{_asked_by(command)}: {command.reason}")
 
     def _hand_over(self, spec: ModelSpec, command: RetrainCommand) -> None:
         """Cut, check, and leave the training to whom the spec names."""
         if self._handing is None:
             raise TrainingFailed("training.handover is set, and this trainer hands nothing over")
-        data = self._cut(spec, command)
-        query = DatasetQuery(model=spec.model, from_ms=command.from_ms, to_ms=command.to_ms)
-        parquet, dataset = keep_dataset(self._registry.store, spec, data, topic=self._labeled_topic, query=query)
+        kept = self._data(spec, command)
         champion, row = self._champion(spec), self._registry.champion(spec.model)
         offer = None if champion is None else (champion, None if row is None else row.artifact)
         with _work_folder(self._folder, command.command_id) as folder:
-            self._handing.hand_over(spec, command, (data, parquet, dataset), offer, Path(folder))
+            self._handing.hand_over(spec, command, kept, offer, Path(folder))
 
     def _judge_brought(self, handing: Handing, spec: ModelSpec, command: RetrainCommand) -> str | None:
         """Judge and register what came back. Returns the version's name, None if nothing has come yet."""
@@ -208,6 +189,12 @@ class CommandRunner:
             return None
         with _work_folder(self._folder, command.command_id) as folder:
             trained, lineage = handing.judge(spec, command, result, self._champion(spec), Path(folder))
+        reason = f"{_asked_by(command)}: {command.reason}; trained by {lineage['handover']['place']}"
+        return self._register(spec, command, trained, lineage, reason)
+
+    def _register(
+        self, spec: ModelSpec, command: RetrainCommand, trained: Trained, lineage: dict[str, Any], reason: str
+    ) -> str:
         progress.phase("registering")
         return register(
             self._registry,
@@ -215,10 +202,17 @@ class CommandRunner:
             trained,
             lineage=lineage,
             event_time_ms=command.window_end_ms,
-            reason=f"{_asked_by(command)}: {command.reason}; trained by {lineage['handover']['place']}",
+            reason=reason,
             actor=ACTOR,
             command_id=command.command_id,
         )
+
+    def _data(self, spec: ModelSpec, command: RetrainCommand) -> tuple[TrainingSet, bytes, dict[str, Any]]:
+        """The command's rows, kept in the store: as a training set, as Parquet, and what the lineage says of them."""
+        data = self._cut(spec, command)
+        query = DatasetQuery(model=spec.model, from_ms=command.from_ms, to_ms=command.to_ms)
+        parquet, dataset = keep_dataset(self._registry.store, spec, data, topic=self._labeled_topic, query=query)
+        return data, parquet, dataset
 
     def _cut(self, spec: ModelSpec, command: RetrainCommand) -> TrainingSet:
         progress.phase(f"cutting the data of {format_time(command.from_ms)} to {format_time(command.to_ms)}")
