@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     mlflow_experiment: str = Field(default="driftloop/{model}", description="experiment in MLflow of a model")
     mlflow_model: str = Field(default="{model}", description="name of a model in MLflow's registry")
 
-    commit: str = Field(default="", description="commit of the code, where no repository tells (training/provenance)")
+    commit: str = Field(default="", description="commit of the code, where no repository tells, as in an image")
     app_id: str = Field(default="driftloop", description="consumer group prefix")
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=6066, ge=1, le=65535)

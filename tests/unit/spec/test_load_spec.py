@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from driftloop.performance.metrics import METRIC_DIRECTION
+from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec import ModelSpec, SpecError, load_spec, load_specs, parse_spec, spec_digest
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import DEFAULT_METRICS, TASK_METRICS, direction_of, reported_metrics
@@ -344,9 +346,8 @@ def test_what_is_reported_can_be_chosen() -> None:
 
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass", "ranking"])
 def test_metric_names_are_those_that_are_computed(task: str) -> None:
-    outcomes = pytest.importorskip("driftloop.performance.outcomes")
-    directions = outcomes.METRIC_DIRECTION
-    stats = outcomes.OutcomeStats(task, ("a", "b", "c") if task == "multiclass" else ())
+    directions = METRIC_DIRECTION
+    stats = OutcomeStats(task, ("a", "b", "c") if task == "multiclass" else ())  # type: ignore[arg-type]
     assert set(TASK_METRICS[task]) == set(stats.metrics())  # type: ignore[index]
     assert TASK_METRICS[task] == {name: directions[name] for name in TASK_METRICS[task]}  # type: ignore[index]
 
