@@ -100,7 +100,9 @@ class Settings(BaseSettings):
         default=500, ge=0, description="open windows and progress are published this often at most"
     )
     idle_timeout_ms: int = Field(
-        default=60_000, ge=0, description="a source partition without events is idle after this long"
+        default=60_000,
+        ge=0,
+        description="a source partition from which nothing came for this long is idle, if nothing is there to be read",
     )
     max_clock_ahead_ms: int = Field(
         default=3_600_000, ge=0, description="event time may be ahead of the record's time by this"

@@ -6,6 +6,7 @@ Knows no Kafka and no database: profiles, states and earlier reports are looked 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,7 +34,19 @@ __all__ = ["Advance", "Assessor", "Lookups"]
 
 _decode_state = msgspec.json.Decoder(ModelState).decode
 _encode = msgspec.json.Encoder().encode
-_decode_progress = msgspec.json.Decoder(list[SourceProgress]).decode
+
+
+class _Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an assembly is stored: the progress of its sources, by which event time it has forgotten windows, and up
+    to where it had read the log."""
+
+    sources: list[SourceProgress] = []
+    passed_ms: int = NEVER_MS
+    next_offset: int = 0
+
+
+#: A list: what earlier releases have stored.
+_decode_progress = msgspec.json.Decoder(_Progress | list[SourceProgress]).decode
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,12 @@ class Assessor:
     ) -> None:
         self._specs = specs
         self._digests = {model: spec_digest(spec) for model, spec in specs.items()}
-        self._assembly = Assembly(specs, source_partitions)
+        stored = _decode_progress(progress) if progress else _Progress()
+        if isinstance(stored, list):
+            stored = _Progress(sources=stored)
+        self._assembly = Assembly(specs, source_partitions, stored.passed_ms)
+        for known in stored.sources:
+            self._assembly.add_progress(known)
         self._lookups = lookups
         self._merger = PartMerger(specs, lookups.profile)
         self._earlier = EarlierWindows(lookups.report, self._merger.decode)
@@ -88,8 +106,9 @@ class Assessor:
         self._shown: dict[tuple[WindowKey, str], tuple[int, ...]] = {}
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
-        for known in _decode_progress(progress) if progress else []:
-            self._assembly.add_progress(known)
+        #: By model, windows that something reached which had been forgotten.
+        self.forgotten: Counter[str] = Counter()
+        self._known_to_offset = stored.next_offset
 
     @property
     def progress(self) -> Mapping[int, SourceProgress]:
@@ -133,6 +152,9 @@ class Assessor:
                 self._judge(key, parts, result.judged)
                 self._assembly.close(key)
                 touched.add(key.model_id)
+            elif parts.forgotten and key.end_ms <= self._judged_until_ms(key):
+                self._assembly.drop(key)
+                self.forgotten[key.model_id] += any(one.log_offset >= self._known_to_offset for one in parts.held())
             else:
                 # Judged before: a partial published again after a restart, one of a source that was idle until now, or
                 # late rows of a window that had no others.
@@ -146,7 +168,10 @@ class Assessor:
         self._assembly.forget_expired()
         result.states = {model: _encode(self._state(model)) for model in sorted(touched)}
         result.restart_offset = self._assembly.restart_offset(self.next_offset)
-        result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
+        sources = sorted(self._assembly.progress.values(), key=lambda known: known.source_partition)
+        result.progress = _encode(
+            _Progress(sources=sources, passed_ms=self._assembly.passed_ms, next_offset=self.next_offset)
+        )
         return result
 
     def open_reports(self, limit: int) -> list[tuple[WindowReport, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from driftloop.events.messages import SourceRange
 from driftloop.events.reports import WindowReport
 from driftloop.judging.assess import Judged, segments_of
 from driftloop.judging.earlier import EarlierWindows
@@ -59,15 +60,19 @@ class Restater:
     def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:
         """What was reported with what came after it; None if nothing did."""
         earlier = self._reported(key, part, judged)
-        reported = set() if earlier is None else {source.partition for source in earlier[0].sources}
-        missed = [held for at, held in parts.in_time.get(part, {}).items() if at not in reported]
+        reported = {} if earlier is None else {source.partition: source for source in earlier[0].sources}
+        held = parts.in_time.get(part, {})
         late = list(parts.late.get(part, {}).values())
-        if not missed and not late:
+        missed = [one for at, one in held.items() if at not in reported]
+        # It was idle, with more of the window to be read, when the others passed the window's end.
+        grown = any(at in reported and _is_further(one.partial.source, reported[at]) for at, one in held.items())
+        if not missed and not late and not grown:
             return None
-        restated = self._merger.merge(key, part, [*missed, *late])
+        whole = held.keys() >= reported.keys()
+        restated = self._merger.merge(key, part, [*(held.values() if whole else missed), *late])
         if late:
             restated.late_rows = rows_of(self._merger.merge(key, part, late))
-        if earlier is not None:
+        if earlier is not None and not whole:
             reported_stats = self._merger.readable(key, part, earlier[1])
             if reported_stats is None:
                 return None  # what was reported by another spec stays as it is
@@ -96,3 +101,7 @@ class Restater:
                     continue
                 merged = MergedPart(version, segment, stats, reported[0].sources, profile.for_segment(segment))
             yield merged
+
+
+def _is_further(source: SourceRange, than: SourceRange) -> bool:
+    return source.predictions_end > than.predictions_end or source.labels_end > than.labels_end

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
@@ -20,7 +21,7 @@ from driftloop.events.reports import WindowReport
 from driftloop.judging.assessor import Advance, Assessor, Lookups
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_batches
-from driftloop.kafka.producer import Producer
+from driftloop.kafka.producer import DeliveryError, Producer
 from driftloop.monitoring.outputs import DeadLetter
 from driftloop.observability.metrics import Metrics
 from driftloop.registry import AssessmentStore, Committed, Relay, StaleStateError
@@ -203,11 +204,15 @@ class AssessorService:
         return [pair for assessor in self._assessors.values() for pair in assessor.open_reports(_OPEN_REPORTS_AT_ONCE)]
 
     async def relay(self) -> None:
-        """Publish what the outbox holds. Without the database it waits there for the next time."""
+        """Publish what the outbox holds. Without database or broker it waits there for the next time."""
         try:
             await asyncio.to_thread(self._relay.publish_pending)
         except OperationalError as error:
             log.warning("the database does not answer, publishing later", reason=str(error.orig))
+        except DeliveryError as error:
+            if error.broken:
+                raise
+            log.warning("the broker does not take events, publishing later", reason=str(error))
 
     def _warn_about(self, assessor: Assessor) -> None:
         for model_id in assessor.foreign_models - self._warned:
@@ -219,6 +224,9 @@ class AssessorService:
             if (warned := f"{model_id}: {reason}") not in self._warned:
                 self._warned.add(warned)
                 log.warning("statistics are left out of windows", model=model_id, reason=reason)
+        forgotten, assessor.forgotten = assessor.forgotten, Counter()
+        for model_id, windows in (+forgotten).items():
+            log.warning("late rows of windows that were forgotten are in no report", model=model_id, windows=windows)
 
 
 def _patient(action: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
