@@ -56,4 +56,5 @@ def _folder_locked(engine: Engine, how: int) -> Iterator[None]:
         fcntl.flock(folder, how)
         yield
     finally:
+        fcntl.flock(folder, fcntl.LOCK_UN)  # also where a process that was forked meanwhile has the folder open
         os.close(folder)
