@@ -229,7 +229,7 @@ class Metrics:
     def set_aliases(self, model_id: str, *, champion: str | None, challenger: str | None) -> None:
         """Point each alias of a model at a version, or at none."""
         for alias, version in (("champion", champion), ("challenger", challenger)):
-            shown = {} if version is None else {(model_id, version, alias): 1.0}
+            shown: dict[Labels, float] = {} if version is None else {(model_id, version, alias): 1.0}
             self._families.model.replace((model_id, alias), shown)
 
     def training(self, model_id: str, seconds: float, outcome: str) -> None:
