@@ -29,6 +29,7 @@ from driftloop.spec.thresholds import ThresholdRule, threshold_problems
 from driftloop.spec.training_problems import training_problems
 from driftloop.spec.triggers import policy_problems
 from driftloop.spec.validation import validation_problems
+from driftloop.spec.without_effect import useless_keys
 
 __all__ = ["semantic_problems"]
 
@@ -67,6 +68,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         expectation_problems,
         _gates,
         shadow_problems,
+        useless_keys,
     ]
     return [problem for check in checks for problem in check(spec)]
 
@@ -102,10 +104,10 @@ def _features(spec: ModelSpec) -> Found:
 def _feature_rules(spec: ModelSpec) -> Found:
     for name, feature in spec.features.items():
         path: KeyPath = ("features", name)
-        wrong_kind = ("pattern", "categories") if feature.kind == "numeric" else ("minimum", "maximum")
-        for rule in wrong_kind:
+        of_numbers, of_texts = ("minimum", "maximum"), ("pattern", "categories")
+        for rule in {"numeric": of_texts, "vector": of_numbers + of_texts}.get(feature.kind, of_numbers):
             if getattr(feature, rule) is not None:
-                other = "categorical" if feature.kind == "numeric" else "numeric"
+                other = "numeric" if rule in of_numbers else "categorical"
                 yield (*path, rule), f"{rule!r} is a rule for {other} features, and {name!r} is {feature.kind}"
         if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
             yield (

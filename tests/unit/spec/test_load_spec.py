@@ -131,7 +131,6 @@ def test_anchors_may_be_reused() -> None:
         ("performance: {metrics: [value]}", "performance.metrics[0]: 'value' needs performance.value (what each outcome is worth), and there is none"),
         ("performance: {exact_rows: -1}", "performance.exact_rows: expected an integer, at least 0, at most 50000, got -1"),
         ("performance: {cutoffs: []}", "performance.cutoffs: expected a list (an integer, at least 1, at most 1000 each), of length 1 or more, got a list"),
-        ("performance: {cutoffs: [5, 5]}", "performance.cutoffs[1]: the cutoff 5 is listed twice"),
         ("performance: {value: {}}", "performance.value: expected what at least one of tp, fp, fn and tn is worth; all are 0"),
         ("performance: {value: {tp: 1, column: tmp}}", "performance.value.column: expected one of the model's numeric features, got 'tmp', did you mean 'temp'?"),
         ("performance: {value: {tp: 1, column: origin}}", "performance.value.column: expected a numeric feature, and 'origin' is categorical"),
@@ -314,6 +313,7 @@ def test_folders(tmp_path: Path) -> None:
         ),
         ("performance: {value: {tp: 1}}", "only a binary model has a cost matrix, and the task is 'ranking'"),
         ("performance: {estimate: true}", "nothing is estimated for a ranking model; leave the key out"),
+        ("performance: {cutoffs: [5, 5]}", "performance.cutoffs[1]: the cutoff 5 is listed twice"),
         (
             "policy: {triggers: [{on: drift}]}",
             "ranking models are not trained here, so nothing can trigger it; leave the key out",
