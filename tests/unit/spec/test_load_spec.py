@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -284,7 +285,7 @@ def test_files(tmp_path: Path) -> None:
 def test_folders(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"holds no \*\.yaml file"):
         load_specs(tmp_path)
-    with pytest.raises(SpecError, match="DRIFTLOOP_SPECS"):
+    with pytest.raises(SpecError, match=r"no such folder or file; .* DRIFTLOOP_SPECS .* or a single file"):
         load_specs(tmp_path / "no")
     (tmp_path / "b.yaml").write_text(SMALL, encoding="utf-8")
     (tmp_path / "a.yml").write_text(SMALL.replace("late", "delay"), encoding="utf-8")
@@ -297,6 +298,17 @@ def test_folders(tmp_path: Path) -> None:
     problems = caught.value.problems
     assert [Path(problem.source).name for problem in problems] == ["c.yaml", "d.yaml", "d.yaml", "d.yaml"]
     assert problems[0].text == f"the model 'late' is also in {tmp_path / 'b.yaml'}; keep one of the two files"
+
+
+def test_a_single_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "late.spec").write_text(SMALL, encoding="utf-8")
+    assert load_specs(tmp_path / "late.spec") == {"late": parse_spec(SMALL)}
+    (tmp_path / "late.spec").write_text("{}", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"late\.spec, line 1: model: this key is missing"):
+        load_specs(tmp_path / "late.spec")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="expected a folder of model specs, or a file with one spec"):
+        load_specs(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(
