@@ -72,10 +72,9 @@ def _columns(spec: ModelSpec) -> set[str]:
 
 
 def _feature_rules(spec: ModelSpec) -> Found:
-    validation = spec.training.validation
-    if spec.quality.enabled or (trains(spec) and validation.enabled and validation.rule_violations is not None):
+    if spec.quality.enabled or trains(spec):
         return
-    why = "quality.enabled is false, and no training set is checked for violations either"
+    why = "quality.enabled is false, and nothing is trained, so nothing is checked for violations"
     for name in spec.features:
         for rule in ("minimum", "maximum", "pattern", "categories", "max_violations"):
             yield Unused(("features", name, rule), why, "switch quality on, or leave the rule out")
@@ -172,7 +171,7 @@ def _policy(spec: ModelSpec) -> Found:
             why = f"policy.minimum_labeled_rows holds the trigger up to {policy.minimum_labeled_rows} rows"
             yield Unused((*place, "rows"), why, "lower that, or ask for no fewer here")
         if trigger.every is not None and 0 < _ms(trigger.every) < cooldown_ms:
-            why = f"policy.cooldown holds the trigger for {policy.cooldown} after each command"
+            why = f"after the first command the longer policy.cooldown of {policy.cooldown} decides"
             yield Unused((*place, "every"), why, "lower that, or ask for no less here")
 
 

@@ -126,29 +126,27 @@ class _Child:
                 process.wait()
 
     def _read(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._lines.put(line)
+        with stream:
+            for line in stream:
+                self._lines.put(line)
         self._lines.put(None)
 
     def _follow(self, process: subprocess.Popen[bytes], words: IO[bytes], found: list[list[BuildProblem]]) -> list[int]:
         left = list(self._places)
         at: int | None = None
+        longest = self._limits.start_s
         while left:
-            longest = self._limits.start_s if len(left) == len(self._places) and at is None else self._limits.spec_s
+            longest = max(0.1, min(longest, self._deadline - time.monotonic()))
             try:
-                line = self._lines.get(timeout=max(0.1, min(longest, self._deadline - time.monotonic())))
+                line = self._lines.get(timeout=longest)
             except queue.Empty:
-                line, why = None, f"it took longer than {longest:g} s"
+                line, why = None, f"it took longer than {longest:.3g} s"
             else:
                 why = "" if line is not None else self._end(process, words)
             if line is None:
-                if at is None:
-                    for place in left:
-                        found[place] = [_problem(self._specs[place], f"this could not be looked at: {why}")]
-                    return []
-                found[at] = [_problem(self._specs[at], f"looking at what is to be trained: {why}")]
-                return [place for place in left if place != at]
+                return self._left_after(at, left, why, found)
             said = msgspec.json.decode(line, type=_Said)
+            longest = self._limits.spec_s
             if said.what == "begun":
                 at = self._places[said.place]
             elif said.what == "done":
@@ -156,6 +154,17 @@ class _Child:
                 left.remove(self._places[said.place])
                 at = None
         return left
+
+    def _left_after(self, at: int | None, left: list[int], why: str, found: list[list[BuildProblem]]) -> list[int]:
+        """The process is over before its time, at the spec ``at`` or between two."""
+        if at is not None:
+            found[at] = [_problem(self._specs[at], f"looking at what is to be trained: {why}")]
+            return [place for place in left if place != at]
+        if len(left) < len(self._places):
+            return left  # something that an earlier module has left behind
+        for place in left:
+            found[place] = [_problem(self._specs[place], f"this could not be looked at: {why}")]
+        return []
 
     def _end(self, process: subprocess.Popen[bytes], words: IO[bytes]) -> str:
         try:

@@ -221,7 +221,7 @@ def test_what_has_an_effect_or_switches_off_is_fine(task: str, more: str) -> Non
             "binary",
             "policy: {triggers: [{on: schedule, every: 1d}]}",
             "policy.triggers[0].every",
-            "policy.cooldown holds the trigger for 7d",
+            "after the first command the longer policy.cooldown of 7d decides",
         ),
         (
             "binary",
