@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         default=None, ge=1, description="copies that a write waits for; default: one less than replication_factor"
     )
 
-    specs: Path = Field(default=Path("models"), description="folder of model specs (*.yaml)")
+    specs: Path = Field(default=Path("models"), description="folder of model specs (*.yaml), or one of them")
     data_dir: Path = Field(default=Path(".driftloop"), description="where SQLite, artifacts and worker state live")
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; default: SQLite in data_dir")
     database_url_file: Path | None = Field(default=None, description="file that holds the URL instead")

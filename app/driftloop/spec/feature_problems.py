@@ -33,10 +33,10 @@ def _names(spec: ModelSpec) -> Found:
 def _rules(spec: ModelSpec) -> Found:
     for name, feature in spec.features.items():
         path: KeyPath = ("features", name)
-        wrong_kind = ("pattern", "categories") if feature.kind == "numeric" else ("minimum", "maximum")
-        for rule in wrong_kind:
+        of_numbers, of_texts = ("minimum", "maximum"), ("pattern", "categories")
+        for rule in {"numeric": of_texts, "vector": of_numbers + of_texts}.get(feature.kind, of_numbers):
             if getattr(feature, rule) is not None:
-                other = "categorical" if feature.kind == "numeric" else "numeric"
+                other = "numeric" if rule in of_numbers else "categorical"
                 yield (*path, rule), f"{rule!r} is a rule for {other} features, and {name!r} is {feature.kind}"
         if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
             yield (

@@ -22,6 +22,7 @@ from driftloop.spec.shadow import shadow_problems
 from driftloop.spec.training_problems import training_problems
 from driftloop.spec.triggers import policy_problems
 from driftloop.spec.validation import validation_problems
+from driftloop.spec.without_effect import useless_keys
 
 __all__ = ["semantic_problems"]
 
@@ -51,6 +52,7 @@ def semantic_problems(spec: ModelSpec) -> list[tuple[KeyPath, str]]:
         expectation_problems,
         _gates,
         shadow_problems,
+        useless_keys,
     ]
     return [problem for check in checks for problem in check(spec)]
 
