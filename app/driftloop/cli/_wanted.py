@@ -45,6 +45,10 @@ class Wanted:
         """Whether anything wanted may hang on this window: it may lie before the first one that was asked for."""
         return report.window_end_ms <= self.until_ms and report.status == "final" and self._of_model(report.model_id)
 
+    def alert_precedes(self, alert: Alert) -> bool:
+        """As :meth:`precedes`, of what the window alerted."""
+        return alert.window_end_ms <= self.until_ms and self._of_model(alert.model_id)
+
     def alert(self, alert: Alert) -> bool:
         return (
             self.from_ms < alert.window_end_ms <= self.until_ms
