@@ -70,6 +70,7 @@ def lived(apache_kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Set
             worker.kill()
     published = read_published(settings)
     assert all(report.made_by and report.source_partitions == 4 for report in published.reports.values())
+    assert all(report.limits and len(set(report.logs.values())) == 3 for report in published.reports.values())
     assert len(published.commands) == 1
     with Producer(client_config(settings)) as producer:
         for topic in (settings.topics.window_reports, settings.topics.alerts, settings.topics.retrain_commands):
