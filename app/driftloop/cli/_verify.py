@@ -54,6 +54,7 @@ class Verification:
             digests={model: spec_digest(spec) for model, spec in specs.items()},
             here=origin_of(settings),
             approved=catalog.approved,
+            completed=filter(wanted.window_precedes, self._live.completed.values()),
         )
         out = frozenset[str]().union(*(obstacle.left_out for obstacle in self._obstacles))
         self._left_out: frozenset[_Window] = frozenset(_window(report) for report in reports if report.report_id in out)

@@ -24,6 +24,7 @@ ObstacleKind = Literal[
     "settings",
     "registered",
     "approval",
+    "idle",
     "evidence",
     "software",
 ]

@@ -48,12 +48,13 @@ def find_obstacles(
     digests: Mapping[str, str],
     here: Origin,
     approved: Approved = always_approved,
+    completed: Iterable[WindowReport] = (),
 ) -> list[Obstacle]:
     """Everything that keeps a replay from being equal to the live run that published these final reports and alerts.
 
     ``reports``, ``alerts``: all that decisions to be compared hang on, so from the first window on; ``digests``: model
     to its spec's digest now; ``here``: what replays, with its settings, and the logs that it reads; ``approved``: which
-    versions may serve, by the registry now.
+    versions may serve, by the registry now; ``completed``: restated reports with rows in time that the final ones lack.
     """
     reports = sorted(reports, key=lambda report: (report.window_end_ms, report.report_id))
     alerts = [alert for alert in alerts if alert.kind == UNAPPROVED and alert.state != "resolved"]
@@ -66,6 +67,7 @@ def find_obstacles(
         *_other_settings(reports, here.limits),
         *registered_later(alerts, has_profile),
         *other_approvals(reports, alerts, approved),
+        *_idle_partitions(completed),
         *_missing_evidence(reports),
         *_other_software(reports, here.made_by),
     ]
@@ -170,6 +172,17 @@ def _other_settings(reports: list[WindowReport], limits: Mapping[str, int]) -> I
                     f"{told(those)} were made with DRIFTLOOP_{name.upper()}={live}, here it is {own}: it decides "
                     "which rows count. Set it to what the workers had",
                 )
+
+
+def _idle_partitions(completed: Iterable[WindowReport]) -> Iterator[Obstacle]:
+    """Which partitions are idle the clock says, and a replay has none."""
+    those = list(completed)
+    if those:
+        yield Obstacle(
+            "idle",
+            f"{told(those)} were made while source partitions were idle (DRIFTLOOP_IDLE_TIMEOUT_MS) whose rows came "
+            "later and restated them: a replay waits for such rows",
+        )
 
 
 def _missing_evidence(reports: list[WindowReport]) -> Iterator[Obstacle]:

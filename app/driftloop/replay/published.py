@@ -59,7 +59,8 @@ class Copies(Generic[EventT]):
 @dataclass
 class Published:
     """First appearances by id, in the order of the topics. ``*_again``: whatever has an id that another content had
-    before, which driftloop never writes."""
+    before, which driftloop never writes. ``completed``: restated input reports by id that hold rows in time which the
+    final report lacks."""
 
     reports: dict[str, WindowReport] = field(default_factory=dict)
     alerts: dict[str, Alert] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Published:
     reports_again: list[Again[WindowReport]] = field(default_factory=list)
     alerts_again: list[Again[Alert]] = field(default_factory=list)
     commands_again: list[Again[RetrainCommand]] = field(default_factory=list)
+    completed: dict[str, WindowReport] = field(default_factory=dict)
 
     def judged_until_ms(self) -> dict[tuple[str, str], int]:
         """(model, kind) to the end of the last final window."""
@@ -81,9 +83,12 @@ def read_published(settings: Settings) -> Published:
     """Read the topics of reports (final ones), alerts and commands to their present ends."""
     topics = settings.topics
     reports, alerts, commands = Copies[WindowReport](), Copies[Alert](), Copies[RetrainCommand]()
+    completed: dict[str, WindowReport] = {}
     for report, place in _placed(settings, topics.window_reports, WindowReport):
         if report.status == "final":
             reports.take(report.report_id, report, place)
+        elif report.kind == "input" and report.rows - report.late_rows > _rows(reports.first.get(report.report_id)):
+            completed.setdefault(report.report_id, report)
     for alert, place in _placed(settings, topics.alerts, Alert):
         alerts.take(alert.event_id, alert, place)
     for command, place in _placed(settings, topics.retrain_commands, RetrainCommand):
@@ -95,7 +100,12 @@ def read_published(settings: Settings) -> Published:
         reports.again,
         alerts.again,
         commands.again,
+        completed,
     )
+
+
+def _rows(report: WindowReport | None) -> int:
+    return 0 if report is None else report.rows
 
 
 def read_events(settings: Settings, topic: str, kind: type[EventT]) -> list[EventT]:

@@ -45,6 +45,7 @@ def find(
     digests: dict[str, str] | None = None,
     alerts: tuple[Alert, ...] = (),
     approved: Approved = always_approved,
+    completed: tuple[WindowReport, ...] = (),
 ) -> list[Obstacle]:
     return find_obstacles(
         reports,
@@ -54,6 +55,7 @@ def find(
         digests={"flights-late": "d"} if digests is None else digests,
         here=Origin(HERE, partitions, LIMITS, LOGS),
         approved=approved,
+        completed=completed,
     )
 
 
@@ -188,3 +190,10 @@ def test_approvals_that_came_after_windows_were_judged() -> None:
         "1 window (from 1970-01-04 to 1970-01-05) with predictions of flights-late v2 have a live alert"
     )
     assert find(*reports, alerts=(told,), approved=lambda _, version, __: version == "v1") == []
+
+
+def test_rows_of_partitions_that_were_idle() -> None:
+    restated = made(input_report(day=1), status="restated", rows=900)
+    (found,) = find(made(input_report(day=1)), completed=(restated,))
+    assert (found.kind, found.hopeless) == ("idle", False)
+    assert found.sentence.startswith("1 live report (windows from 1970-01-02 to 1970-01-03) were made while source")

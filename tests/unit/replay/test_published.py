@@ -63,6 +63,24 @@ def test_foreign_records_are_left_out_and_named_with_their_place(caplog: pytest.
     assert said[0].startswith("x.alerts[1] offset 11 cannot be read as Alert and is left out: ")
 
 
+@pytest.mark.parametrize(
+    ("rows", "late_rows", "completed"), [(900, 100, False), (900, 99, True), (800, 0, False), (900, 0, True)]
+)
+def test_restated_reports_with_rows_in_time_that_the_final_one_lacks(
+    rows: int, late_rows: int, completed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = input_report()  # of 800 rows
+    restated = msgspec.structs.replace(final, status="restated", rows=rows, late_rows=late_rows)
+    settings = Settings()
+
+    def read_topic(_: object, topic: str) -> list[list[Record]]:
+        events = [final, restated, restated] if topic == settings.topics.window_reports else []
+        return [[record(msgspec.json.encode(event), at, topic) for at, event in enumerate(events)]]
+
+    monkeypatch.setattr(published_module, "read_topic", read_topic)
+    assert read_published(settings).completed == ({final.report_id: restated} if completed else {})
+
+
 def test_what_is_read_from_the_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings()
     topics = settings.topics
