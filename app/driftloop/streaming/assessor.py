@@ -29,7 +29,7 @@ from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.streaming.catalog import RegistryCatalog
 from driftloop.streaming.dead_letters import produce_dead_letters
-from driftloop.streaming.made_by import stamped
+from driftloop.streaming.made_by import Origin, origin_of, stamped
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.partials import readable_partials
 from driftloop.streaming.placement import model_partition
@@ -73,6 +73,7 @@ class AssessorService:
         self._warned: set[str] = set()
         self._lock = asyncio.Lock()
         self._open_shown_s = 0.0
+        self._origin: Origin | None = None
 
     @property
     def partitions(self) -> list[int]:
@@ -84,6 +85,7 @@ class AssessorService:
         async with self._lock:
             for partition in partitions:
                 if partition not in self._assessors:
+                    self._origin = None  # the logs may have been made anew
                     self._assessors[partition] = await asyncio.to_thread(self._recover, partition)
                     log.info("model partition ready", partition=partition)
                     await self._advance(partition)
@@ -166,11 +168,14 @@ class AssessorService:
 
     def _write(self, partition: int, advance: Advance) -> Committed:
         judged = advance.judged
+        if self._origin is None:
+            self._origin = origin_of(self._settings)
+        origin = self._origin
         return _patient(self._store.commit)(
             partition=partition,
             restart_offset=advance.restart_offset,
             states={**advance.states, _progress_key(partition): advance.progress},
-            reports=[(stamped(report, self._settings.source_partitions), stats) for report, stats in judged.reports],
+            reports=[(stamped(report, origin), stats) for report, stats in judged.reports],
             alerts=judged.alerts,
             decisions=judged.decisions,
             commands=judged.commands,
