@@ -23,7 +23,6 @@ from driftloop.kafka.config import ClientConfig, client_config
 from driftloop.kafka.log_reader import LogReadError, at_their_ends, read_batches
 from driftloop.kafka.producer import Producer
 from driftloop.monitoring.catalog import Catalog
-from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.outputs import MonitorOutputs
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
@@ -33,6 +32,7 @@ from driftloop.streaming.alignment import Position
 from driftloop.streaming.dead_letters import produce_dead_letters
 from driftloop.streaming.idleness import Idleness
 from driftloop.streaming.local_state import LocalState
+from driftloop.streaming.made_by import limits_of
 from driftloop.streaming.placement import model_partition
 from driftloop.streaming.recovery import Recovered, latest_progress, recover
 
@@ -70,7 +70,7 @@ class MonitorService:
         self._producer = producer
         self._metrics = metrics
         self._worker_id = worker_id
-        self._limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+        self._limits = limits_of(settings)
         self._local = LocalState(settings, self._config, self._limits, list(specs))
         self._sources: dict[int, _Source] = {}
         self._idleness = Idleness(settings.idle_timeout_ms / 1000)
@@ -269,8 +269,9 @@ class MonitorService:
     async def _look_for_idle_ones(self) -> None:
         """Outside of the lock: the broker may take its time."""
         looked_at = {
-            (topic, partition): self._next_offset(topic, partition)
-            for topic, partition in self._idleness.to_look_at(time.monotonic())
+            at: offset
+            for at in self._idleness.to_look_at(time.monotonic())
+            if (offset := self._next_offset(*at)) is not None
         }
         if not looked_at:
             return
