@@ -43,11 +43,11 @@ def audit(
     from sqlalchemy.exc import SQLAlchemyError
 
     from driftloop.audit.find import AuditError
+    from driftloop.cli._database import did_not_answer
     from driftloop.events.time import parse_time
     from driftloop.kafka.admin import BrokerError
     from driftloop.kafka.log_reader import LogReadError
     from driftloop.registry import RegistryError
-    from driftloop.registry.database import what_it_said
     from driftloop.settings import Settings
 
     try:
@@ -57,7 +57,7 @@ def audit(
     except (AuditError, BrokerError, LogReadError, RegistryError, ValueError) as error:
         _fail(str(error))
     except SQLAlchemyError as error:
-        _fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+        _fail(did_not_answer(error))
     _write(account, form, output)
 
 
@@ -74,13 +74,10 @@ def _account(
     from driftloop.cli._database import opened
     from driftloop.kafka.admin import wait_for_broker
     from driftloop.kafka.config import client_config
-    from driftloop.registry import ArtifactStore, AssessmentStore, Registry, RegistryError, schema_problem
+    from driftloop.registry import ArtifactStore, AssessmentStore, Registry
     from driftloop.spec import SpecError, load_specs
 
-    with opened(settings) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine:
         try:
             today = load_specs(settings.specs)
         except SpecError:

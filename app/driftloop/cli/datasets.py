@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from driftloop.cli._database import call, opened
 from driftloop.cli._tables import open_console, printable
 from driftloop.events.time import format_time
-from driftloop.registry import ArtifactError, ArtifactStore, schema_problem
+from driftloop.registry import ArtifactError, ArtifactStore
 from driftloop.registry.dataset_rows import DatasetRow, datasets
 from driftloop.registry.errors import RegistryError
 from driftloop.settings import Settings
@@ -199,8 +199,5 @@ def _print_json(value: Any) -> None:
 @contextmanager
 def _opened() -> Iterator[tuple[Engine, ArtifactStore]]:
     settings = Settings()
-    with opened(settings) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine:
         yield engine, ArtifactStore(settings.resolved_artifacts)

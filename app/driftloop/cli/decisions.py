@@ -53,7 +53,7 @@ def decisions(
 def _read(settings: Settings, model: str, start: str | None, end: str | None) -> list[PolicyDecision]:
     from_ms = None if start is None else parse_time(start)
     to_ms = None if end is None else parse_time(end)
-    with opened(settings) as engine:
+    with opened(settings, "read") as engine:
         newest_first = AssessmentStore(engine).decisions(model, None, from_ms=from_ms, to_ms=to_ms)
     if not newest_first and model not in load_specs(settings.specs):
         fail(f"there is no spec of {model!r} in {settings.specs}, and no decision about it in the database")

@@ -26,10 +26,11 @@ def fleet(
     from rich.text import Text
     from sqlalchemy.exc import SQLAlchemyError
 
+    from driftloop.cli._database import did_not_answer, opened
     from driftloop.cli._tables import NARROW, counted, open_console, print_facts
     from driftloop.drift.fleet import fleet_findings
     from driftloop.events.time import format_time
-    from driftloop.registry import RegistryError, open_engine
+    from driftloop.registry import RegistryError
     from driftloop.registry.latest import latest_final_reports
     from driftloop.settings import Settings
 
@@ -37,11 +38,11 @@ def fleet(
         typer.echo(f"driftloop fleet: expected --alpha between 0 and 1, got {alpha:g}", err=True)
         raise typer.Exit(2)
     try:
-        engine = open_engine(Settings().resolved_database_url)
-        reports = latest_final_reports(engine)
-        engine.dispose()
+        with opened(Settings(), "read") as engine:
+            reports = latest_final_reports(engine)
     except (RegistryError, SQLAlchemyError, ValueError) as error:
-        typer.echo(f"driftloop fleet: {error}", err=True)
+        said = did_not_answer(error) if isinstance(error, SQLAlchemyError) else error
+        typer.echo(f"driftloop fleet: {said}", err=True)
         raise typer.Exit(2) from error
     findings = fleet_findings(reports)
     shown = [finding for finding in findings if finding.found or everything]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,21 +15,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from driftloop.cli._database import call
+from driftloop.cli._database import call, opened
 from driftloop.cli._gates import print_gates
 from driftloop.cli._how_trained import how_trained
 from driftloop.cli._publishing import publish_outbox
 from driftloop.events.time import format_time
 from driftloop.registry import (
     ArtifactStore,
+    ModelRow,
     NewVersion,
     Registry,
     RegistryError,
     VersionRow,
-    create_schema,
-    open_engine,
 )
 from driftloop.registry.by_hand import reject_undecided, said, signed
+from driftloop.registry.database import Access
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -50,7 +52,12 @@ _BROKER_TIMEOUT_S = 2.0
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Every model with its champion and challenger."""
-    rows = call(lambda: _registry(Settings()).models())
+
+    def read() -> list[ModelRow]:
+        with _opened("read") as registry:
+            return registry.models()
+
+    rows = call(read)
     if as_json:
         _print_json(rows)
         return
@@ -74,13 +81,13 @@ def show(
     """One model: its versions with metrics and gates, and the history of its aliases."""
 
     def read() -> dict[str, Any]:
-        registry = _registry(Settings())
-        found = next((row for row in registry.models() if row.model_id == model), None)
-        if found is None:
-            raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
-        if version is not None and registry.version(model, version) is None:
-            raise RegistryError(f"the model {model!r} has no version {version!r}")
-        return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
+        with _opened("read") as registry:
+            found = next((row for row in registry.models() if row.model_id == model), None)
+            if found is None:
+                raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+            if version is not None and registry.version(model, version) is None:
+                raise RegistryError(f"the model {model!r} has no version {version!r}")
+            return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
 
     content = call(read)
     if as_json:
@@ -158,8 +165,8 @@ def shadow(
         return
 
     def read() -> list[Any]:
-        registry = _registry(Settings())
-        return comparisons_of(ShadowStore(registry.engine), model, {row.model_id for row in registry.models()})
+        with _opened("read") as registry:
+            return comparisons_of(ShadowStore(registry.engine), model, {row.model_id for row in registry.models()})
 
     found = call(read)
     if as_json:
@@ -259,17 +266,22 @@ def register(
 ) -> None:
     """Register a version that was trained elsewhere. The first one of a model becomes its champion."""
 
-    def act(registry: Registry) -> str:
-        from driftloop.cli._reference_file import read_reference
-        from driftloop.spec import load_specs, spec_digest
+    from driftloop.cli._reference_file import ReferenceData, read_reference
+    from driftloop.spec import ModelSpec, load_specs, spec_digest
 
+    def prepare() -> tuple[ModelSpec, ReferenceData]:
         specs = load_specs(Settings().specs)
         if model not in specs:
             raise RegistryError(f"{Settings().specs} holds no spec of {model!r}; it has {', '.join(specs)}")
         spec = specs[model]
         if label_column is not None and prediction_column is None:
             raise RegistryError("labels alone give no performance; name the --prediction-column too")
-        data = read_reference(reference, spec, prediction=prediction_column, label=label_column, time=time_column)
+        return spec, read_reference(reference, spec, prediction=prediction_column, label=label_column, time=time_column)
+
+    # Before the registry, which is not made for a command that cannot work.
+    spec, data = call(prepare)
+
+    def act(registry: Registry) -> str:
         registry.ensure_model(model, spec.task, spec_digest(spec))
         name = version or registry.next_version(model)
         profile = data.profile(spec, name)
@@ -296,19 +308,19 @@ def register(
             registry.promote(model, name, "the model's first version", _now_ms(), _actor())
         return name
 
-    _change(act, model, as_json)
+    _change(act, model, as_json, "create")
 
 
-def _change(act: Any, model: str, as_json: bool) -> None:
+def _change(act: Any, model: str, as_json: bool, access: Access = "change") -> None:
     """Do something to a model, publish the events of it, and say how the model stands now."""
 
-    def change() -> tuple[str, VersionRow | None, Registry]:
-        registry = _registry(Settings())
-        name = act(registry)
-        return name, registry.champion(model), registry
+    def change() -> tuple[str, VersionRow | None, str | None]:
+        with _opened(access) as registry:
+            name = act(registry)
+            champion = registry.champion(model)
+            return name, champion, publish_outbox(registry.engine, Settings(), _BROKER_TIMEOUT_S)
 
-    name, champion, registry = call(change)
-    unpublished = publish_outbox(registry.engine, Settings(), _BROKER_TIMEOUT_S)
+    name, champion, unpublished = call(change)
     champion_name = None if champion is None else champion.version
     if as_json:
         _print_json({"model": model, "version": name, "champion": champion_name, "published": unpublished is None})
@@ -318,10 +330,11 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         typer.echo(f"subscribers are told when a worker or trainer publishes it: {unpublished}", err=True)
 
 
-def _registry(settings: Settings) -> Registry:
-    engine = open_engine(settings.resolved_database_url)
-    create_schema(engine)
-    return Registry(engine, ArtifactStore(settings.resolved_artifacts))
+@contextmanager
+def _opened(access: Access) -> Iterator[Registry]:
+    settings = Settings()
+    with opened(settings, access) as engine:
+        yield Registry(engine, ArtifactStore(settings.resolved_artifacts))
 
 
 def _print_json(value: Any) -> None:

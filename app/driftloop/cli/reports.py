@@ -29,9 +29,11 @@ def reports(
     import msgspec
     from sqlalchemy.exc import SQLAlchemyError
 
+    from driftloop.cli._database import did_not_answer
     from driftloop.cli._tables import open_console, print_reports
     from driftloop.events.time import NEVER_MS, parse_time
     from driftloop.kafka.log_reader import LogReadError
+    from driftloop.registry import RegistryError
     from driftloop.replay.published import read_published
     from driftloop.settings import Settings
 
@@ -39,8 +41,9 @@ def reports(
         from_ms = NEVER_MS if start is None else parse_time(start)
         until_ms = 2**62 if end is None else parse_time(end)
         found = _provisional(Settings(), model) if open_windows else list(read_published(Settings()).reports.values())
-    except (ValueError, LogReadError, SQLAlchemyError) as error:
-        typer.echo(f"driftloop reports: {error}", err=True)
+    except (ValueError, LogReadError, RegistryError, SQLAlchemyError) as error:
+        said = did_not_answer(error) if isinstance(error, SQLAlchemyError) else error
+        typer.echo(f"driftloop reports: {said}", err=True)
         raise typer.Exit(2) from error
     chosen = [
         report
@@ -59,10 +62,8 @@ def reports(
 
 
 def _provisional(settings: Settings, model: str | None) -> list[WindowReport]:
-    from driftloop.registry import AssessmentStore, open_engine
+    from driftloop.cli._database import opened
+    from driftloop.registry import AssessmentStore
 
-    engine = open_engine(settings.resolved_database_url)
-    try:
+    with opened(settings, "read") as engine:
         return AssessmentStore(engine).open_reports(model)
-    finally:
-        engine.dispose()

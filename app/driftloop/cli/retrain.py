@@ -12,7 +12,7 @@ from driftloop.cli._database import call, opened
 from driftloop.cli._publishing import publish_outbox
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
 from driftloop.events.time import format_time, parse_time
-from driftloop.registry import AssessmentStore, RegistryError, create_schema
+from driftloop.registry import AssessmentStore, RegistryError
 from driftloop.settings import Settings
 from driftloop.spec import load_specs
 from driftloop.training.by_hand import give_command, prepare_command
@@ -59,15 +59,14 @@ def _prepare(
         raise RegistryError(f"{settings.specs} holds no spec of {model!r}; it has {', '.join(specs)}")
     from_ms = None if start is None else parse_time(start)
     to_ms = None if end is None else parse_time(end)
-    with opened(settings) as engine:
-        create_schema(engine)
+    with opened(settings, "read") as engine:
         return prepare_command(
             AssessmentStore(engine), specs[model], reason=reason, actor=_account(), from_ms=from_ms, to_ms=to_ms
         )
 
 
 def _give(settings: Settings, command: RetrainCommand, decision: PolicyDecision) -> str | None:
-    with opened(settings) as engine:
+    with opened(settings, "change") as engine:
         give_command(AssessmentStore(engine), command, decision)
         return publish_outbox(engine, settings, _BROKER_TIMEOUT_S)
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from driftloop.cli._database import call, fail, opened
 from driftloop.cli._tables import counted, open_console, printable
 from driftloop.events.time import format_time
-from driftloop.registry import ArtifactStore, Run, RunEntry, RunStore, schema_problem
+from driftloop.registry import ArtifactStore, Run, RunEntry, RunStore
 from driftloop.registry.by_hand import signed
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.handovers import HandoverStore
@@ -118,10 +118,7 @@ def report(
 
     def take() -> tuple[str, str | None]:
         settings = Settings()
-        with opened(settings) as engine:
-            problem = schema_problem(engine)
-            if problem:
-                raise RegistryError(problem)
+        with opened(settings, "change") as engine:
             runs = RunStore(engine)
             command_id = _find(runs, run).command.command_id
             told = _told(command_id, artifact, failed, signed(by or _account(), _account()))
@@ -270,8 +267,5 @@ def _print_json(value: Any) -> None:
 
 @contextmanager
 def _runs() -> Iterator[RunStore]:
-    with opened(Settings()) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(Settings(), "read") as engine:
         yield RunStore(engine)

@@ -75,9 +75,17 @@ def test_an_old_database_is_shown_and_upgraded(old: Settings) -> None:
 
 
 def test_a_database_without_tables_is_made(settings: Settings) -> None:
-    found = _json(db.app, "current")
-    assert (found["state"], found["revision"], len(found["pending"])) == ("empty", None, int(head()))
-    assert _run(db.app, "current").exit_code == 0
+    file = settings.data_dir / "driftloop.db"
+    for state, said in (("absent", "not there yet"), ("empty", "empty")):
+        found = _json(db.app, "current")
+        assert (found["state"], found["revision"], len(found["pending"])) == (state, None, int(head()))
+        shown = _run(db.app, "current")
+        assert shown.exit_code == 0
+        assert f"driftloop.db: {said}, revision none of {head()}" in shown.stdout
+        assert file.exists() == (state == "empty")
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert file.stat().st_size == 0
     assert _run(db.app, "upgrade").exit_code == 0
     assert _json(db.app, "current")["state"] == "current"
 
