@@ -44,15 +44,14 @@ def audit(
 
     from driftloop.audit.find import AuditError
     from driftloop.cli._database import did_not_answer
-    from driftloop.events.time import parse_time
+    from driftloop.cli._span import parse_span
     from driftloop.kafka.admin import BrokerError
     from driftloop.kafka.log_reader import LogReadError
     from driftloop.registry import RegistryError
     from driftloop.settings import Settings
 
     try:
-        from_ms = None if start is None else parse_time(start)
-        to_ms = None if stop is None else parse_time(stop)
+        from_ms, to_ms = parse_span(start, stop)
         account = _account(Settings(), prediction_id, model, from_ms, to_ms)
     except (AuditError, BrokerError, LogReadError, RegistryError, ValueError) as error:
         _fail(str(error))

@@ -10,8 +10,9 @@ import typer
 
 from driftloop.cli._database import call, opened
 from driftloop.cli._publishing import publish_outbox
+from driftloop.cli._span import parse_span
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
-from driftloop.events.time import format_time, parse_time
+from driftloop.events.time import format_time
 from driftloop.registry import AssessmentStore, RegistryError
 from driftloop.settings import Settings
 from driftloop.spec import load_specs
@@ -57,8 +58,7 @@ def _prepare(
     specs = load_specs(settings.specs)
     if model not in specs:
         raise RegistryError(f"{settings.specs} holds no spec of {model!r}; it has {', '.join(specs)}")
-    from_ms = None if start is None else parse_time(start)
-    to_ms = None if end is None else parse_time(end)
+    from_ms, to_ms = parse_span(start, end)
     with opened(settings, "read") as engine:
         return prepare_command(
             AssessmentStore(engine), specs[model], reason=reason, actor=_account(), from_ms=from_ms, to_ms=to_ms

@@ -43,7 +43,7 @@ def lock_model(connection: Connection, model_id: str) -> Row[Any]:
     # SQLite ignores FOR UPDATE, and needs none: its writers take turns anyway.
     row = connection.execute(select(models).where(models.c.model_id == model_id).with_for_update()).first()
     if row is None:
-        raise RegistryError(f"the registry holds no model {model_id!r}; see 'driftloop models list'")
+        raise UnknownModelError(f"the registry holds no model {model_id!r}; see 'driftloop models list'")
     return row
 
 

@@ -226,8 +226,8 @@ def what_it_said(error: SQLAlchemyError) -> str:
 def _sentence(engine: Engine, where: Where) -> str:
     if where.state == "empty":
         return (
-            f"the database {shown_url(engine.url)} has no tables yet: correct DRIFTLOOP_DATABASE_URL, or make them with "
-            "'driftloop db upgrade' (a service that starts and 'driftloop models register' make them too)"
+            f"the database {shown_url(engine.url)} has no tables yet: correct DRIFTLOOP_DATABASE_URL, or make them "
+            "with 'driftloop db upgrade' (a service that starts and 'driftloop models register' make them too)"
         )
     told = f"the database {shown_url(engine.url)} has tables of revision {where.revision}, "
     if where.state == "older":

@@ -192,6 +192,28 @@ def test_a_folder_that_one_may_not_write_into_is_named(folder: Path, engine: Eng
     assert f"this account may not write in {folder}/data" in said.output
 
 
+SPANNING = [
+    ("reports",),
+    ("reports", "--open"),
+    ("decisions", "late"),
+    ("replay",),
+    ("audit", "p"),
+    ("retrain", "late", "--reason", "r", "--yes"),
+]
+
+
+@pytest.mark.parametrize("command", SPANNING, ids=ids)
+def test_a_span_that_ends_before_it_begins_is_named(folder: Path, invoke: Invoke, command: tuple[str, ...]) -> None:
+    said = invoke(*command, "--from", "2013-03-02", "--to", "2013-03-01")
+    assert said.exit_code in (1, 2)
+    assert "expected --from before --to, got --from 2013-03-02 and --to 2013-03-01" in said.output
+    said = invoke(*command, "--from", "2013-03-02", "--to", "2013-03-02T00:00:00Z")
+    assert said.exit_code in (1, 2)
+    assert "for one day the day after" in said.output
+    assert len(said.output.splitlines()) == 1
+    assert "--to: expected a time" in invoke(*command, "--to", "yesterday").output
+
+
 def test_what_is_no_database_is_said(folder: Path, invoke: Invoke) -> None:
     file = folder / "data" / "driftloop.db"
     file.parent.mkdir()
