@@ -12,7 +12,8 @@ from rich.text import Text
 
 from driftloop.events.decisions import ShadowLook
 from driftloop.events.time import format_time
-from driftloop.registry import RegistryError, ShadowRow, ShadowStore
+from driftloop.registry import ShadowRow, ShadowStore
+from driftloop.registry.errors import UnknownModelError
 
 __all__ = ["Comparison", "comparisons_of", "print_comparisons", "shown"]
 
@@ -31,7 +32,7 @@ class Comparison:
 def comparisons_of(store: ShadowStore, model: str, known: set[str]) -> list[Comparison]:
     """Every comparison of the model, the latest last. Raises for a model that the registry does not know."""
     if model not in known:
-        raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+        raise UnknownModelError(model)
     return [Comparison(row, store.looks(row)) for row in store.of_model(model)]
 
 

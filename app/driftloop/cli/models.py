@@ -30,6 +30,7 @@ from driftloop.registry import (
 )
 from driftloop.registry.by_hand import reject_undecided, said, signed
 from driftloop.registry.database import Access
+from driftloop.registry.errors import UnknownModelError
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -84,7 +85,7 @@ def show(
         with _opened("read") as registry:
             found = next((row for row in registry.models() if row.model_id == model), None)
             if found is None:
-                raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+                raise UnknownModelError(model)
             if version is not None and registry.version(model, version) is None:
                 raise RegistryError(f"the model {model!r} has no version {version!r}")
             return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}

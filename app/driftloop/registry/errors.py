@@ -20,6 +20,9 @@ class AbsentDatabaseError(RegistryError):
 class UnknownModelError(RegistryError):
     """The registry holds no model of this name."""
 
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"the registry holds no model {model_id!r}; see 'driftloop models list'")
+
 
 class StaleStateError(RegistryError):
     """Somebody else has written the state of a model since it was loaded: this process no longer owns it."""
