@@ -53,9 +53,13 @@ def sync(as_json: AsJson = False) -> None:
         elif told.elsewhere:
             typer.echo("another process is telling MLflow right now", err=True)
         else:
-            typer.echo(f"{told.rows:,} changes told")
+            if told.rows or not told.problems:
+                typer.echo(f"{told.rows:,} changes told")
+            if told.away is not None:
+                typer.echo(told.away, err=True)
             for model_id, problem in told.problems.items():
-                typer.echo(f"{model_id}: {problem}", err=True)
+                if problem != told.away:
+                    typer.echo(f"{model_id}: {problem}", err=True)
         if told.problems or told.elsewhere:
             raise typer.Exit(1)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.mlflow_mirror.away import why_away
 from driftloop.mlflow_mirror.positions import Positions
 from driftloop.mlflow_mirror.server import MlflowServer
 from driftloop.observability.logs import get_logger
@@ -45,11 +46,13 @@ _STATUS = {
 
 @dataclass
 class Told:
-    """What one pass did: rows told, and what MLflow said where it could not go on, by model. ``elsewhere``: another
-    process is at it."""
+    """What one pass did: rows told, and what MLflow said where it could not go on, by model. ``away``: it did not
+    answer, in a sentence, which is then also the problem of every model that is left. ``elsewhere``: another process is
+    at it."""
 
     rows: int = 0
     problems: dict[str, str] = field(default_factory=dict)
+    away: str | None = None
     elsewhere: bool = False
 
 
@@ -81,7 +84,10 @@ class Follower:
             return told
         try:
             for model_id in behind:
-                self._follow_model(model_id, told)
+                if told.away is None:
+                    self._follow_model(model_id, told)
+                else:  # each try would take as long as this one did
+                    told.problems[model_id] = told.away
         finally:
             self._lease.give_back()
         return told
@@ -94,10 +100,20 @@ class Follower:
                 try:
                     self._tell(model_id, row)
                 except (self._server.error, OSError) as error:
-                    told.problems[model_id] = _one_line(error)
+                    told.away = self._away(error)
+                    told.problems[model_id] = told.away or _one_line(error)
                     return
                 self._positions.set(model_id, row.sequence)
                 told.rows += 1
+
+    def _away(self, error: Exception) -> str | None:
+        why = why_away(error)
+        if why is None:
+            return None
+        return (
+            f"the MLflow server {self._server.uri} does not answer ({why}): check that it runs and that "
+            "DRIFTLOOP_MLFLOW_TRACKING_URI names it"
+        )
 
     def _tell(self, model_id: str, row: HistoryRow) -> None:
         if row.action not in _STATUS or row.subject is None:
