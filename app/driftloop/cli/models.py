@@ -11,15 +11,12 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from driftloop.cli._database import call, opened
-from driftloop.cli._gates import print_gates
-from driftloop.cli._how_trained import how_trained
+from driftloop.cli._model_view import print_model
 from driftloop.cli._publishing import publish_outbox
-from driftloop.events.time import format_time
+from driftloop.cli._rows import Column, print_rows
+from driftloop.cli._tables import open_console
 from driftloop.registry import (
     ArtifactStore,
     ModelRow,
@@ -43,8 +40,13 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the hi
 By = Annotated[str, typer.Option("--by", help="Who decides: the name that the history keeps.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
 
-#: So many of the newest versions are compared metric by metric.
-_METRICS_OF_VERSIONS = 5
+_MODEL_COLUMNS = [
+    Column("model", said=""),
+    Column("task", said=""),
+    Column("champion"),
+    Column("challenger"),
+    Column("versions", right=True),
+]
 
 #: How long a command waits for a broker before it leaves publishing to the worker.
 _BROKER_TIMEOUT_S = 2.0
@@ -65,10 +67,8 @@ def list_models(as_json: AsJson = False) -> None:
     if not rows:
         typer.echo("no model is registered yet; 'driftloop models register' adds one")
         return
-    table = Table("model", "task", "champion", "challenger", "versions", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(escape(row.model_id), row.task, row.champion or "-", row.challenger or "-", str(row.versions))
-    Console().print(table)
+    cells = [(row.model_id, row.task, row.champion or "-", row.challenger or "-", str(row.versions)) for row in rows]
+    print_rows(open_console(), _MODEL_COLUMNS, cells)
 
 
 @app.command()
@@ -94,58 +94,7 @@ def show(
     if as_json:
         _print_json(content)
         return
-    console = Console()
-    found = content["model"]
-    console.print(f"{escape(model)}: {found.task}, champion {found.champion or 'none yet'}", highlight=False)
-    table = Table("version", "status", "alias", "trained on", "registered", box=None, pad_edge=False)
-    for row in content["versions"]:
-        table.add_row(*map(escape, _version_cells(row)))
-    console.print(table)
-    if any(row.metrics for row in content["versions"]):
-        console.print()
-        console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
-    console.print()
-    said = [f"{row.version} {line}" for row in content["versions"] for line in how_trained(row.lineage)]
-    said += [f"{row.version} {sentence}" for row in content["versions"] for sentence in _validation_sentences(row)]
-    for line in said:
-        console.print(line, markup=False, highlight=False)
-    if said:
-        console.print()
-    print_gates(console, content["versions"], version)
-    for change in content["history"]:
-        moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
-        text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
-        console.print(f"{text}{': ' if change.reason else ''}{change.reason}", markup=False, highlight=False)
-
-
-def _validation_sentences(row: VersionRow) -> list[str]:
-    """What the checks of the training data found; `driftloop datasets show` has all of it."""
-    validation = row.lineage.get("validation")
-    if not validation:
-        return []
-    head = f"validation {validation['verdict']}: {validation['checks']} checks of the training data"
-    return [head, *(f"validation {found}" for found in validation["found"])]
-
-
-def _version_cells(row: VersionRow) -> list[str]:
-    span = "-"
-    if row.trained_from_ms is not None and row.trained_to_ms is not None:
-        span = f"{_minute(row.trained_from_ms)} to {_minute(row.trained_to_ms)}"
-    return [row.version, row.status, ", ".join(row.aliases), span, _minute(row.event_time_ms)]
-
-
-def _minute(time_ms: int) -> str:
-    return format_time(time_ms - time_ms % 60_000).replace(":00Z", "Z")
-
-
-def _metrics_table(versions: list[VersionRow]) -> Table:
-    """A line for each metric that any of the versions was registered with, a column for each version."""
-    table = Table("metric", box=None, pad_edge=False)
-    for row in versions:
-        table.add_column(escape(row.version), justify="right")
-    for name in sorted({name for row in versions for name in row.metrics}):
-        table.add_row(name, *(f"{row.metrics[name]:.4g}" if name in row.metrics else "" for row in versions))
-    return table
+    print_model(open_console(), content["model"], content["versions"], content["history"], version)
 
 
 @app.command()
@@ -173,7 +122,7 @@ def shadow(
     if as_json:
         _print_json(shown(found))
     else:
-        print_comparisons(model, found, Console())
+        print_comparisons(model, found, open_console())
 
 
 def _start_shadow(registry: Registry, model: str, version: str, reason: str) -> str:
