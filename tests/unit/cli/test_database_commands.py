@@ -91,7 +91,7 @@ def test_a_database_without_tables_is_made(settings: Settings) -> None:
 
 
 def test_services_and_commands_refuse_an_old_or_newer_database(
-    old: Settings, capsys: pytest.CaptureFixture[str]
+    old: Settings, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for revision, sentence in (("0001", "run 'driftloop db upgrade'"), ("9999", "a newer driftloop has upgraded it")):
         if revision == "9999":
@@ -100,7 +100,7 @@ def test_services_and_commands_refuse_an_old_or_newer_database(
                 connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         assert run_worker(old, "all") == 1
         logged = capsys.readouterr()
-        assert sentence in logged.out + logged.err
+        assert sentence in logged.out + logged.err + caplog.text
         for app, command in ((models.app, "list"), (registry.app, "verify"), (registry.app, "gc")):
             refused = _run(app, command)
             assert refused.exit_code == 1

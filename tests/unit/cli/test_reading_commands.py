@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -170,6 +172,22 @@ def test_reading_leaves_every_file_as_it_is(
         assert (after.pop("data/driftloop.db-shm", None) is not None) == live, command
         assert after == before, command
     assert "v1" in invoke("models", "show", "late").output
+
+
+def test_the_log_of_a_process_that_died_is_read_where_it_is(folder: Path, engine: Engine, invoke: Invoke) -> None:
+    engine.dispose()
+    code = (
+        "import os, sys; from driftloop.registry import ArtifactStore, NewVersion, Registry, open_engine\n"
+        "Registry(open_engine(sys.argv[1]), ArtifactStore('a')).register_version(NewVersion(model_id='late'))\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, f"sqlite:///{folder}/data/driftloop.db"], check=True, timeout=60)
+    before = state(folder)
+    assert "data/driftloop.db-wal" in before
+    assert "v2" in invoke("models", "show", "late").output
+    after = state(folder)
+    for name in ("data/driftloop.db", "data/driftloop.db-wal"):
+        assert after[name] == before[name]
 
 
 def test_a_reader_sees_what_a_service_commits_meanwhile(folder: Path, engine: Engine, invoke: Invoke) -> None:
