@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from driftloop.mlflow_mirror.away import why_away
 from driftloop.mlflow_mirror.positions import Positions
 from driftloop.mlflow_mirror.server import MlflowServer
+from driftloop.mlflow_mirror.silence import Silence, silence_of
 from driftloop.observability.logs import get_logger
 from driftloop.registry.database import what_it_said
 from driftloop.registry.lease import Lease
@@ -46,9 +46,11 @@ _STATUS = {
 
 @dataclass
 class Told:
-    """What one pass did: rows told, and what MLflow said where it could not go on, by model. ``away``: it did not
-    answer, in a sentence, which is then also the problem of every model that is left. ``elsewhere``: another process is
-    at it."""
+    """What one pass did: rows told, and what MLflow said where it could not go on, by model.
+
+    ``away``: it cannot be reached, in a sentence, which is then also the problem of every model that is left.
+    ``elsewhere``: another process is at it.
+    """
 
     rows: int = 0
     problems: dict[str, str] = field(default_factory=dict)
@@ -100,18 +102,17 @@ class Follower:
                 try:
                     self._tell(model_id, row)
                 except (self._server.error, OSError) as error:
-                    told.away = self._away(error)
-                    told.problems[model_id] = told.away or _one_line(error)
+                    silence = silence_of(error)
+                    told.problems[model_id] = _one_line(error) if silence is None else self._sentence(silence)
+                    if silence is not None and silence.unreachable:
+                        told.away = told.problems[model_id]
                     return
                 self._positions.set(model_id, row.sequence)
                 told.rows += 1
 
-    def _away(self, error: Exception) -> str | None:
-        why = why_away(error)
-        if why is None:
-            return None
+    def _sentence(self, silence: Silence) -> str:
         return (
-            f"the MLflow server {self._server.uri} does not answer ({why}): check that it runs and that "
+            f"the MLflow server {self._server.uri} does not answer ({silence.why}): check that it runs and that "
             "DRIFTLOOP_MLFLOW_TRACKING_URI names it"
         )
 
