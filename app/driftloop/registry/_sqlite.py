@@ -27,8 +27,13 @@ def open_sqlite(url: URL, access: Access) -> Engine:
 
     That raises :class:`RegistryError` if the file should be there and is not, or if SQLite cannot read it where it is.
     """
-    file = None if url.database in (None, "", ":memory:") else Path(str(url.database)).absolute()
-    if file is None:
+    name = url.database or ""
+    file = None if name in ("", ":memory:") or name.startswith("file:") else Path(name).absolute()
+    if name.startswith("file:"):
+        # SQLite's own form, for what only it can say, such as vfs: it is opened as it says.
+        given = url if access == "create" or "mode" in url.query else url.update_query_dict({"mode": "rw"})
+        engine = create_engine(given, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+    elif file is None:
         # A database in memory lives as long as its one connection.
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:

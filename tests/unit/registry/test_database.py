@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, insert, inspect, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from driftloop.registry import RegistryError, create_schema, open_engine, require_schema, schema_problem
 from driftloop.registry.database import Access, insert_new, reading, writing
@@ -119,6 +119,22 @@ def test_who_does_not_create_makes_no_file(tmp_path: Path, access: Access) -> No
     create_schema(made)
     require_schema(engine)
     made.dispose()
+
+
+def test_sqlites_own_uris_are_opened_as_they_say(tmp_path: Path) -> None:
+    url = f"sqlite:///file:{tmp_path / 'own.db'}?nolock=0&uri=true"
+    with pytest.raises(OperationalError, match="unable to open"):
+        schema_problem(open_engine(url, "read"))
+    assert list(tmp_path.iterdir()) == []
+    made = open_engine(url)
+    create_schema(made)
+    made.dispose()
+    reader = open_engine(url, "read")
+    require_schema(reader)
+    with pytest.raises(OperationalError, match="readonly"), writing(reader) as connection:
+        connection.execute(insert(models).values(**_model("late")))
+    reader.dispose()
+    assert [path.name for path in tmp_path.iterdir()] == ["own.db"]
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
