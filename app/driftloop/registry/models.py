@@ -19,7 +19,7 @@ from driftloop.registry._versions import (
 )
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import insert_new, reading, writing
-from driftloop.registry.errors import RegistryError
+from driftloop.registry.errors import RegistryError, UnknownModelError
 from driftloop.registry.files_lock import referring
 from driftloop.registry.outbox import MODEL_EVENTS
 from driftloop.registry.rows import CHALLENGER, CHAMPION, UNDECIDED, HistoryRow, ModelRow, NewVersion, VersionRow
@@ -312,6 +312,12 @@ class Registry:
                     )
                 )
             return found
+
+    def expect_model(self, model_id: str) -> None:
+        """Raise :class:`UnknownModelError` unless the registry holds the model."""
+        with reading(self.engine) as connection:
+            if connection.execute(select(models.c.model_id).where(models.c.model_id == model_id)).first() is None:
+                raise UnknownModelError(model_id)
 
     def profile(self, model_id: str, version: str) -> bytes | None:
         """The encoded reference profile of a version; None if there is no such version, or it has none."""

@@ -16,7 +16,7 @@ from driftloop.cli.models import app
 from driftloop.performance.losses import loss_reference
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.registry import ArtifactStore, Registry, Relay, open_engine
+from driftloop.registry import ArtifactStore, Registry, Relay, create_schema, open_engine
 from driftloop.spec import parse_spec
 
 SPEC = "{model: late, task: binary, features: {temp: {kind: numeric}, gate: {kind: categorical}}}"
@@ -62,6 +62,7 @@ def _registry(folder: Path) -> Registry:
 
 
 def test_the_life_of_two_versions(folder: Path) -> None:
+    create_schema(_registry(folder).engine)
     assert "no model is registered yet" in _run("list").stdout
     (folder / "model.skops").write_bytes(b"model")
     columns = ("--prediction-column", "score", "--label-column", "late")
@@ -156,6 +157,8 @@ def test_parquet_and_csv_give_the_same_reference(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: tuple[str, ...], expected: str) -> None:
+    if arguments[0] != "register":
+        create_schema(_registry(folder).engine)
     result = _run(*arguments)
     assert result.exit_code == 1
     assert expected in result.stderr
