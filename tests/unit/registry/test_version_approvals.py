@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftloop.events.time import NEVER_MS
 from driftloop.registry import NewVersion, Registry, ShadowStore
-from driftloop.registry.approvals import approved_from_ms
+from driftloop.registry.approvals import approved_from_ms, promoted_from_ms
 
 
 def test_who_may_serve_and_from_when_on(registry: Registry) -> None:
@@ -29,4 +29,7 @@ def test_who_may_serve_and_from_when_on(registry: Registry) -> None:
     store.start("late", "v4", "canary", from_ms=600, reason="", event_time_ms=600, actor="a")
     assert since("v4") == 600
     assert since("unknown") is None
+    # The arm of a canary may serve, and has not been champion.
+    promoted = [promoted_from_ms(registry.engine, "late", version) for version in ("v1", "v2", "v3", "v4", "unknown")]
+    assert promoted == [NEVER_MS, 300, None, None, None]
     assert approved_from_ms(registry.engine, "another", "v1") == NEVER_MS
