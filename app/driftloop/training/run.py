@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.time import format_time
@@ -254,12 +255,16 @@ class CommandRunner:
             )
             return Finished("rejected", version.version, reason)
         if version.status == "rejected":
-            return Finished("rejected", version.version, "a person rejected it meanwhile")
+            return Finished("rejected", version.version, self._said(version, "rejected"))
+        if version.status == "awaiting_approval":  # the run comes again
+            return Finished("registered", version.version, f"waits for approval; {self._said(version, version.status)}")
         judged = [gate.sentence for gate in version.gates if gate.gate.startswith("metric:")]
         reason = "; ".join(judged) or "all gates passed"
         compared = spec.promotion in ("shadow", "canary")
         if compared and self._registry.champion(spec.model) is not None:
             return self._compare(spec, command, version, reason)
+        if version.status == "watched":  # as the spec wanted it when the run was here before
+            return Finished("registered", version.version, f"is compared with the champion; {reason}")
         if spec.promotion == "manual":
             return Finished("registered", version.version, f"waits for a person to promote it; {reason}")
         # Without a champion there is nothing to compare with.
@@ -268,10 +273,23 @@ class CommandRunner:
                 spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
             )
             return Finished("registered", version.version, f"waits for approval; {reason}")
-        self._registry.promote(
-            spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
+        status, reason = self._registry.promote(
+            spec.model,
+            version.version,
+            reason,
+            command.window_end_ms,
+            ACTOR,
+            command_id=command.command_id,
+            compared_with=version.lineage.get("compared_with", UNSET),
         )
-        return Finished("promoted", version.version, reason)
+        if status == "awaiting_approval":
+            return Finished("registered", version.version, f"waits for approval; {reason}")
+        return Finished("rejected" if status == "rejected" else "promoted", version.version, reason)
+
+    def _said(self, version: VersionRow, action: str) -> str:
+        """Why this was done to the version, at last."""
+        history = self._registry.history(version.model_id)
+        return next(row.reason for row in reversed(history) if (row.action, row.subject) == (action, version.version))
 
     def _compare(self, spec: ModelSpec, command: RetrainCommand, version: VersionRow, reason: str) -> Finished:
         """Let the version be compared with the champion; :class:`ShadowWatcher` finds the verdict."""

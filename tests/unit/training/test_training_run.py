@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -9,7 +10,7 @@ from sqlalchemy import select
 
 from driftloop.events.decisions import ModelEvent, RetrainCommand
 from driftloop.events.messages import Labeled
-from driftloop.registry import RegistryError
+from driftloop.registry import NewVersion, RegistryError
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, reading
 from driftloop.registry.models import Registry
@@ -236,6 +237,67 @@ def test_killed_between_registering_and_promoting(world: World, monkeypatch: pyt
     assert runner.run(COMMAND).outcome == "promoted"
     assert world.log.reads == 0
     assert [version.version for version in world.registry.versions("m")] == ["v1", "v2"]
+
+
+def three_versions(world: World) -> None:
+    """v2 is the champion, v1 the one before."""
+    registry = world.registry
+    first = registry.champion("m")
+    assert first is not None
+    registry.register_version(
+        NewVersion(model_id="m", version="v2", artifact=first.artifact, profile=registry.profile("m", "v1") or b"")
+    )
+    registry.promote("m", "v2", "by hand", 150)
+
+
+def test_a_rollback_during_the_training_is_not_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    three_versions(world)
+
+    def slow(*given: Any, **more: Any) -> Trained:
+        trained = in_this_process(*given, **more)
+        world.registry.rollback("m", "v2 is wrong", 200)
+        return trained
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "train_in_child", slow)
+        ended = world.runner(labeled()).run(COMMAND)
+    assert (ended.outcome, ended.version) == ("registered", "v3")
+    assert ended.reason.startswith("waits for approval; 'v3' was judged against 'v2', and 'v1' is the champion")
+    champion, waiting = world.registry.champion("m"), world.registry.version("m", "v3")
+    assert champion is not None
+    assert waiting is not None
+    assert (champion.version, waiting.status) == ("v1", "awaiting_approval")
+    told = world.events()
+    assert (told[-1].kind, told[-1].command_id) == ("awaiting_approval", COMMAND.command_id)
+    assert f"waits for approval; {told[-1].reason}" == ended.reason
+    assert world.runner(labeled()).run(COMMAND) == ended, "a run that comes again finds it waiting"
+    assert len(world.events()) == len(told)
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_another_champion_between_a_crash_and_the_run_that_comes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    three_versions(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.registry, "promote", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.runner(labeled()).run(COMMAND)
+    if newer:
+        world.registry.register_version(NewVersion(model_id="m", version="v4", profile=b""))
+        world.registry.promote("m", "v4", "by hand", 200)
+    else:
+        world.registry.rollback("m", "v2 is wrong", 200)
+    for _ in range(2):
+        ended = world.runner(labeled()).run(COMMAND)
+        assert (ended.outcome, ended.version) == ("rejected" if newer else "registered", "v3")
+        assert f"and {'v4' if newer else 'v1'!r} is the champion of 'm' by now" in ended.reason
+    champion = world.registry.champion("m")
+    assert champion is not None
+    assert champion.version == ("v4" if newer else "v1")
 
 
 def test_cancelling_decides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
