@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ArtifactError", "RegistryError", "StaleStateError"]
+__all__ = ["ArtifactError", "ComparisonOpenError", "RegistryError", "StaleStateError"]
 
 
 class RegistryError(Exception):
@@ -15,3 +15,7 @@ class ArtifactError(RegistryError):
 
 class StaleStateError(RegistryError):
     """Somebody else has written the state of a model since it was loaded: this process no longer owns it."""
+
+
+class ComparisonOpenError(RegistryError):
+    """Another version of the model is compared with the champion, and this one must not take its place."""

@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from driftloop.events.decisions import ModelEvent, RetrainCommand
 from driftloop.events.messages import Labeled
-from driftloop.registry import NewVersion, RegistryError
+from driftloop.events.time import format_time
+from driftloop.registry import NewVersion, RegistryError, ShadowStore
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, reading
 from driftloop.registry.models import Registry
@@ -18,6 +19,7 @@ from driftloop.registry.tables import outbox
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.policy import BreakerSpec, PolicySpec
+from driftloop.spec.shadow import ShadowSpec
 from driftloop.spec.training import CandidateSpec, RiverSpec
 from driftloop.training import child
 from driftloop.training import run as run_module
@@ -28,6 +30,7 @@ from driftloop.training.run import CommandRunner
 from driftloop.training.train import Champion, Trained, train
 from support.training_rows import make_labeled, make_rows, make_spec
 
+DAY_MS = 86_400_000
 COMMAND = RetrainCommand(
     command_id="c" * 32,
     model_id="m",
@@ -363,6 +366,72 @@ def test_the_breaker_holds_until_a_person_asks(world: World) -> None:
     assert [runner.run(failing(number)).outcome for number in (5, 6)] == ["rejected", "held"]
     without = world.runner(labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=None)))
     assert without.run(failing(7)).outcome == "rejected"
+
+
+def shadowed(**shadow: Any) -> ModelSpec:
+    return make_spec(promotion="shadow", shadow=ShadowSpec(longest="49d", **shadow))
+
+
+def watched(world: World) -> list[tuple[str, str]]:
+    return [(row.version, row.status) for row in ShadowStore(world.registry.engine).of_model("m")]
+
+
+def test_a_weekly_retraining_does_not_starve_a_comparison_that_takes_longer(world: World) -> None:
+    runner = world.runner(labeled(), shadowed())
+    assert runner.run(failing(1)).version == "v2"
+    for number in (2, 3):
+        for _ in range(2):  # told once, also if the command comes again
+            ended = runner.run(failing(number, trigger="schedule"))
+            assert (ended.outcome, ended.version) == ("held", None)
+    # From the first whole day that its training has not seen, 49 days.
+    first_ms = -(-(10**10) // DAY_MS) * DAY_MS
+    assert ended.reason == (
+        f"not now, because v2 is compared with v1 (shadow), on predictions up to {format_time(first_ms + 49 * DAY_MS)} "
+        "at the latest; see 'driftloop models shadow m', and 'driftloop models reject' to end it"
+    )
+    assert world.log.reads == 1, "nothing was read to train on"
+    held = [(event.command_id, event.reason) for event in world.events() if event.kind == "held"]
+    assert held == [(f"{number:032}", ended.reason) for number in (2, 3)]
+    assert watched(world) == [("v2", "watching")]
+    store = ShadowStore(world.registry.engine)
+    store.stop(store.open("m")[0], "undecided", event_time_ms=10**10, actor="shadow")
+    assert runner.run(failing(4, trigger="schedule")).version == "v3"
+    assert watched(world) == [("v2", "stopped"), ("v3", "watching")]
+
+
+@pytest.mark.parametrize(("supersede", "trigger"), [(False, "manual"), (True, "schedule")])
+def test_a_person_and_the_spec_may_let_a_newer_one_take_the_place(world: World, supersede: bool, trigger: str) -> None:
+    runner = world.runner(labeled(), shadowed(supersede=supersede))
+    runner.run(failing(1))
+    ended = runner.run(failing(2, trigger=trigger))
+    assert (ended.outcome, ended.version) == ("registered", "v3")
+    assert watched(world) == [("v2", "superseded"), ("v3", "watching")]
+
+
+def test_a_comparison_that_begins_during_the_training_is_not_superseded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*given: Any, **more: Any) -> Trained:
+        trained = in_this_process(*given, **more)
+        world.registry.register_version(NewVersion(model_id="m", version="v2"))
+        ShadowStore(world.registry.engine).start(
+            "m", "v2", "shadow", from_ms=10**10, reason="", event_time_ms=10**10, actor="another trainer"
+        )
+        return trained
+
+    monkeypatch.setattr(run_module, "train_in_child", slow)
+    runner = world.runner(labeled(), shadowed())
+    for _ in range(2):
+        ended = runner.run(failing(1))
+        assert (ended.outcome, ended.version) == ("rejected", "v3")
+        assert ended.reason.startswith("v2 is compared with the champion and has no verdict yet")
+    assert watched(world) == [("v2", "watching")]
+
+
+def test_without_comparisons_nothing_is_held(world: World) -> None:
+    assert world.runner(labeled(), shadowed()).run(failing(1)).version == "v2"
+    assert world.runner(labeled(), make_spec(promotion="manual")).run(failing(2)).version == "v3"
+    assert watched(world) == [("v2", "watching")]
 
 
 def test_candidates_of_a_command_are_told_in_the_lineage(world: World) -> None:
