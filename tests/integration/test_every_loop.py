@@ -71,7 +71,7 @@ DECISIONS = {
     ],
     "broken-scores": [
         "hold performance 4: held, because the data of the newest input window is broken: .*x.*; due, because roc_auc",
-        "hold estimated_performance 4: held, because the data of the newest input window is broken: .*x.*; due, because",
+        "hold estimated_performance 4: held, because the data of the newest input window is broken: .*x.*; due, ",
     ],
     "broken-data-unguarded": ["retrain drift 4: "],
     "label-shift": [
