@@ -10,6 +10,7 @@ from msgspec import Struct
 from driftloop.events.reports import WindowReport
 from driftloop.policy.drifting import broken_data
 from driftloop.policy.since_change import latest_change_ms
+from driftloop.policy.streaks import LEAST_SHARE
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.policy import TriggerSpec
 
@@ -35,19 +36,31 @@ def after_inputs(known: Break | None, report: WindowReport, last_end_ms: int | N
     return Break(since_ms=since_ms, end_ms=report.window_end_ms, data=data)
 
 
-def has_part(known: Break | None, spec: ModelSpec, trigger: TriggerSpec, report: WindowReport) -> bool:
-    """Whether broken windows have a part in what an outcome report says for a trigger on performance or concept drift:
-    the window itself is one, or of a rule over several windows one of these, or every change that detectors have found
-    is dated into the break."""
+def has_part(known: Break | None, trigger: TriggerSpec, report: WindowReport) -> bool:
+    """Whether the break has a part in all that an outcome report says for a trigger on performance or concept drift:
+    in a window of its own, or, of a rule over several windows, in a quarter of them or more; of a change that a
+    detector has found also if it is dated into the break."""
     if known is None:
         return False
-    windows = 1
     if trigger.on == "performance":
-        windows = max((rule.windows for rule in spec.performance.rules if not rule.estimated), default=1)
-    if known.end_ms > report.window_end_ms - windows * spec.window_ms:
+        fired = [said.metric for said in report.metrics if said.decision == "drift" and "/" not in said.metric]
+        return all(_share(known, report, _windows_of(name)) >= LEAST_SHARE for name in fired)
+    if _share(known, report, 1) > 0:
         return True
-    found = [said.changed_at_ms for said in report.concept if said.state == "drift"]
-    return trigger.on == "concept" and all(_inside(known, changed_at_ms) for changed_at_ms in found)
+    return all(_inside(known, said.changed_at_ms) for said in report.concept if said.state == "drift")
+
+
+def _windows_of(metric: str) -> int:
+    """How many windows a rule is over, by what reports call it: ``roc_auc``, ``roc_auc@14``, ``roc_auc@14#2``."""
+    _, _, windows = metric.partition("#")[0].partition("@")
+    return int(windows or 1)
+
+
+def _share(known: Break, report: WindowReport, windows: int) -> float:
+    """The share of so many windows up to the report's that is broken; 0 or less: none is."""
+    length_ms = windows * (report.window_end_ms - report.window_start_ms)
+    broken_ms = min(known.end_ms, report.window_end_ms) - max(known.since_ms, report.window_end_ms - length_ms)
+    return broken_ms / length_ms
 
 
 def change_of_the_world_ms(

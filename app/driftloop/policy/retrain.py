@@ -37,8 +37,9 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it, ``champion_windows`` how
     many outcome windows it has had since ``champion_since_ms``, the start of the first. All of them belong to
     ``champion_version`` and start anew with another one. ``broken``: the newest input windows with broken data, and
-    ``unsound`` the triggers that such windows have a part in (:class:`~driftloop.policy.streaks.Streaks`).
-    ``commands_ms`` are the window ends of the commands that ``policy.at_most`` counts.
+    ``broken_windows``, of triggers that such windows spoke for, which of the last ones they were
+    (:class:`~driftloop.policy.streaks.Streaks`). ``commands_ms`` are the window ends of the commands that
+    ``policy.at_most`` counts.
     """
 
     champion_version: str = ""
@@ -49,7 +50,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     streaks: dict[str, int] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
-    unsound: dict[str, int] = field(default_factory=dict)
+    broken_windows: dict[str, list[bool]] = field(default_factory=dict)
     broken: Break | None = None
     changed_at_ms: int | None = None
     champion_since_ms: int | None = None
@@ -95,7 +96,7 @@ def decide(
             state,
             champion_version=champion_version,
             streaks={},
-            unsound={},
+            broken_windows={},
             pending={},
             held=(),
             changed_at_ms=None,
@@ -111,7 +112,7 @@ def decide(
 
 
 def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report: WindowReport) -> PolicyState:
-    streaks, pending, held = Streaks(state.streaks, state.unsound), dict(state.pending), list(state.held)
+    streaks, pending, held = Streaks(state.streaks, state.broken_windows), dict(state.pending), list(state.held)
     newest = after_inputs(state.broken, report, state.last_input_end_ms)
     broken = newest is not None and newest.end_ms == report.window_end_ms
     for name, trigger in triggers.items():
@@ -136,7 +137,7 @@ def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report
         state,
         last_input_end_ms=report.window_end_ms,
         streaks=streaks.rows,
-        unsound=streaks.unsound,
+        broken_windows=streaks.broken,
         pending=pending,
         held=tuple(held),
         broken=newest,
@@ -173,14 +174,14 @@ def _hear_outcomes(
     report: WindowReport,
     labeled_rows_since: int,
 ) -> tuple[PolicyState, list[PolicyDecision], RetrainCommand | None]:
-    streaks = Streaks(state.streaks, state.unsound)
+    streaks = Streaks(state.streaks, state.broken_windows)
     reasons: dict[str, str] = {}
     for name, trigger in triggers.items():
         if trigger.on in ("performance", "concept"):
             # A window with too few labels keeps the streak, but is no reason of its own.
             bad, good = _performance(report) if trigger.on == "performance" else _concept(report)
             if bad:
-                broken = has_part(state.broken, spec, trigger, report)
+                broken = has_part(state.broken, trigger, report)
                 if streaks.speaks(name, trigger.windows_in_a_row, broken=broken):
                     reasons[name] = f"{'; '.join(bad)}; for {_windows(streaks.rows[name])} in a row"
             elif good:
@@ -197,7 +198,7 @@ def _hear_outcomes(
         state,
         last_outcome_end_ms=report.window_end_ms,
         streaks=streaks.rows,
-        unsound=streaks.unsound,
+        broken_windows=streaks.broken,
         changed_at_ms=change_of_the_world_ms(state.broken, spec, report, state.changed_at_ms),
         champion_since_ms=since_ms,
         champion_windows=state.champion_windows + 1,
@@ -214,7 +215,8 @@ def _hear_outcomes(
     decisions: list[PolicyDecision] = []
     command: RetrainCommand | None = None
     for name, reason in reasons.items():
-        obstacle = what_holds(spec.policy, triggers[name].on, known, report, unsound=name in state.unsound)
+        unsound = streaks.unsound(name, triggers[name].windows_in_a_row)
+        obstacle = what_holds(spec.policy, triggers[name].on, known, report, unsound=unsound)
         if obstacle is None and command is None:
             command = _command(spec, state, report, name, reason, triggers[name])
             decisions.append(_decision(report, name, "retrain", reason, command.command_id))
@@ -228,7 +230,7 @@ def _hear_outcomes(
             last_command_ms=report.window_end_ms,
             commands_ms=_counted(spec, state.commands_ms, report.window_end_ms),
             streaks={},
-            unsound={},
+            broken_windows={},
             pending={},
             held=(),
         )

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["Streaks"]
+__all__ = ["LEAST_SHARE", "Streaks"]
+
+#: So much of what makes a trigger due must be broken: one window of many is no reason to doubt it.
+LEAST_SHARE = 0.25
 
 
 class Streaks:
-    """``rows``: windows in a row that spoke for a trigger, by its name. ``unsound``: of triggers that a window with
-    broken data spoke for, how many sound ones have to follow before none of those that it needs is a broken one."""
+    """``rows``: windows in a row that spoke for a trigger, by its name. ``broken``: of triggers that a window with
+    broken data spoke for, which of the last ones were broken, oldest first; at most as many as the trigger needs."""
 
-    def __init__(self, rows: Mapping[str, int], unsound: Mapping[str, int]) -> None:
-        self.rows, self.unsound = dict(rows), dict(unsound)
+    def __init__(self, rows: Mapping[str, int], broken: Mapping[str, Sequence[bool]]) -> None:
+        self.rows = dict(rows)
+        self.broken = {name: list(windows) for name, windows in broken.items()}
 
     def speaks(self, name: str, needed: int, *, broken: bool) -> bool:
         """One more window speaks for the trigger, which needs so many in a row. Whether it is due."""
         self.rows[name] = self.rows.get(name, 0) + 1
-        if broken:
-            self.unsound[name] = needed
-        elif self.unsound.get(name, 0) > 1:
-            self.unsound[name] -= 1
-        else:
-            self.unsound.pop(name, None)
+        windows = [*self.broken.pop(name, ()), broken][-needed:]
+        if any(windows):
+            self.broken[name] = windows
         return self.rows[name] >= needed
 
     def ends(self, name: str) -> None:
         """A window speaks against the trigger."""
         self.rows[name] = 0
-        self.unsound.pop(name, None)
+        self.broken.pop(name, None)
+
+    def unsound(self, name: str, needed: int) -> bool:
+        """Whether a quarter or more of the windows that make the trigger due are broken."""
+        return sum(self.broken.get(name, ())) >= max(1.0, LEAST_SHARE * needed)

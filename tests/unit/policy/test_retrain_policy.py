@@ -214,4 +214,4 @@ def test_many_breaks_make_a_short_reason() -> None:
 
 def test_a_state_from_before_data_quality_is_read() -> None:
     state = msgspec.json.decode(b'{"champion_version": "v1", "broken_data": "x"}', type=PolicyState)
-    assert (state.broken, state.unsound) == (None, {})
+    assert (state.broken, state.broken_windows) == (None, {})
