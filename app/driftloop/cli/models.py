@@ -168,11 +168,20 @@ def promote(
 
 
 @app.command()
-def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = False) -> None:
+def approve(
+    model: str,
+    version: str,
+    by: By,
+    reason: Why,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also if it was judged against another champion than the present one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        registry.approve(model, version, said(reason), _now_ms(), signed(by, _actor()))
+        registry.approve(model, version, said(reason), _now_ms(), signed(by, _actor()), anyway=force)
         return version
 
     _change(act, model, as_json)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["AbsentDatabaseError", "ArtifactError", "RegistryError", "StaleStateError", "UnknownModelError"]
+__all__ = [
+    "AbsentDatabaseError",
+    "ArtifactError",
+    "ComparisonOpenError",
+    "RegistryError",
+    "StaleStateError",
+    "UnknownModelError",
+]
 
 
 class RegistryError(Exception):
@@ -26,3 +33,7 @@ class UnknownModelError(RegistryError):
 
 class StaleStateError(RegistryError):
     """Somebody else has written the state of a model since it was loaded: this process no longer owns it."""
+
+
+class ComparisonOpenError(RegistryError):
+    """Another version of the model is compared with the champion, and this one must not take its place."""

@@ -1,8 +1,8 @@
 """Decisions over HTTP: ``POST /models/{model}/{promote|approve|reject|rollback|retrain}``.
 
 Each needs the token, as ``Authorization: Bearer ...``; without one in the settings there are no actions at all. The
-body is JSON: ``reason``, ``by`` (who decides), ``version``; ``force`` for promote. The commands of the same names do
-the same; both end in the registry's history, with the name that was given and that it came over HTTP.
+body is JSON: ``reason``, ``by`` (who decides), ``version``; ``force`` for promote and approve. The commands of the same
+names do the same; both end in the registry's history, with the name that was given and that it came over HTTP.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _promote(registry: Registry, model: str, decision: Decision, now_ms: int) ->
 
 def _approve(registry: Registry, model: str, decision: Decision, now_ms: int) -> str:
     version = _version(decision)
-    registry.approve(model, version, said(decision.reason), now_ms, signed(decision.by, None))
+    registry.approve(model, version, said(decision.reason), now_ms, signed(decision.by, None), anyway=decision.force)
     return version
 
 

@@ -16,7 +16,7 @@ from driftloop.cli.models import app
 from driftloop.performance.losses import loss_reference
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.registry import ArtifactStore, Registry, Relay, create_schema, open_engine
+from driftloop.registry import ArtifactStore, NewVersion, Registry, Relay, create_schema, open_engine
 from driftloop.spec import parse_spec
 
 SPEC = "{model: late, task: binary, features: {temp: {kind: numeric}, gate: {kind: categorical}}}"
@@ -208,6 +208,17 @@ def test_a_person_approves(folder: Path) -> None:
     again = _run("approve", "late", "v2", *by)
     assert again.exit_code == 1
     assert "does not wait for approval: it is promoted" in again.output
+
+
+def test_a_person_approves_although_another_champion_is_there_by_now(folder: Path) -> None:
+    registry = _waiting(folder)
+    registry.register_version(NewVersion(model_id="late", version="v3", lineage={"compared_with": "v9"}))
+    registry.await_approval("late", "v3", "gates passed", 6, "trainer")
+    by = ("--by", "ada", "--reason", "checked it against v1")
+    refused = _run("approve", "late", "v3", *by)
+    assert refused.exit_code == 1
+    assert "judged against 'v9', and 'v1' is the champion" in " ".join(refused.output.split())
+    assert _json("approve", "late", "v3", *by, "--force")["champion"] == "v3"
 
 
 def test_a_person_rejects(folder: Path) -> None:

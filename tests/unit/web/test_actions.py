@@ -89,6 +89,15 @@ def test_approve_and_roll_back(port: Port, registry: Registry) -> None:
     assert (status, said["champion"]) == (200, "v1")
 
 
+def test_approving_all_the_same_is_asked_for(port: Port, registry: Registry) -> None:
+    registry.register_version(NewVersion(model_id="late", version="v4", lineage={"compared_with": "v0"}))
+    registry.await_approval("late", "v4", "asked", 2)
+    status, said = port.post("/models/late/approve", SAID | {"version": "v4"})
+    assert status == 409
+    assert "--force" in str(said["error"])
+    assert port.post("/models/late/approve", SAID | {"version": "v4", "force": True})[1]["champion"] == "v4"
+
+
 def test_promote_and_reject(port: Port, registry: Registry) -> None:
     assert port.post("/models/late/reject", SAID)[0] == 200
     status, said = port.post("/models/late/promote", SAID)
