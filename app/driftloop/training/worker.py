@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import threading
 import time
@@ -23,15 +22,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from driftloop.events.decisions import RetrainCommand
-from driftloop.events.decoding import UNDECODABLE
-from driftloop.events.readable import unreadable
 from driftloop.kafka.config import ClientConfig
-from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.log_reader import LogReadError
 from driftloop.kafka.producer import DeliveryError, Producer
 from driftloop.observability.logs import get_logger
@@ -40,6 +35,7 @@ from driftloop.registry.outbox import Relay
 from driftloop.registry.runs import RunStore
 from driftloop.training import progress
 from driftloop.training.child import TrainingCancelled
+from driftloop.training.command_records import command_of, letter_of
 from driftloop.training.putting_off import PuttingOff, is_put_off
 from driftloop.training.run import CommandRunner, Finished
 from driftloop.training.run_recorder import RunRecorder
@@ -53,8 +49,6 @@ MAX_ATTEMPTS = 5
 #: Broker or database away, or this worker asked to end: no attempt is used up.
 _NOT_ITS_FAULT = (LogReadError, KafkaException, OperationalError, TrainingCancelled)
 _POLL_S = 0.1
-#: It names folders and records: whoever may write a command must not reach others with it.
-_COMMAND_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RELAY_EVERY_S = 2.0
 _LOOK_EVERY_S = 1.0
 
@@ -238,30 +232,15 @@ class Trainer:
         value = message.value()
         if value is None:
             return
-        try:
-            command = None if (problem := unreadable(value)) else msgspec.json.decode(value, type=RetrainCommand)
-            if command is not None and not _COMMAND_ID.fullmatch(command.command_id):
-                command, problem = None, "command_id must be 1 to 64 letters, digits, - or _"
-        except UNDECODABLE as error:
-            command, problem = None, str(error)
+        command, problem = command_of(value)
         if command is None:
-            self._bury(message, str(problem))
+            self._bury(message, problem)
             return
         self._carry_out(command)
 
     def _bury(self, message: Message, reason: str) -> None:
         log.warning("unreadable command", partition=message.partition(), offset=message.offset(), error=reason)
-        key, value, headers = dead_letter(
-            topic=str(message.topic()),
-            partition=int(message.partition() or 0),
-            offset=int(message.offset() or 0),
-            key=message.key(),
-            value=message.value(),
-            headers=message.headers() or [],
-            code="malformed_command",
-            message=reason,
-            stage="trainer",
-        )
+        key, value, headers = letter_of(message, reason)
         self._producer.produce(self._dead_letters_topic, value, key, headers=headers)
         self._producer.flush(30.0)
 
