@@ -43,7 +43,15 @@ class Wanted:
 
     def precedes(self, report: WindowReport) -> bool:
         """Whether anything wanted may hang on this window: it may lie before the first one that was asked for."""
-        return report.window_end_ms <= self.until_ms and report.status == "final" and self._of_model(report.model_id)
+        return report.status == "final" and self.window_precedes(report)
+
+    def window_precedes(self, report: WindowReport) -> bool:
+        """As :meth:`precedes`, whatever the report's status."""
+        return report.window_end_ms <= self.until_ms and self._of_model(report.model_id)
+
+    def alert_precedes(self, alert: Alert) -> bool:
+        """As :meth:`precedes`, of what the window alerted."""
+        return alert.window_end_ms <= self.until_ms and self._of_model(alert.model_id)
 
     def alert(self, alert: Alert) -> bool:
         return (

@@ -25,7 +25,8 @@ from driftloop.judging.signals import signals_from_report
 from driftloop.judging.sliding import sliding_parts, sliding_spec
 from driftloop.judging.state import ModelState, TrailingWindow
 from driftloop.performance.estimated.record import compare_estimates, hold_estimates
-from driftloop.performance.outcomes import OutcomeStats, without_arrivals
+from driftloop.performance.outcome_wire import without_arrivals
+from driftloop.performance.outcomes import OutcomeStats
 from driftloop.policy.drifting import drifts_critically
 from driftloop.policy.guards import LABEL_SHIFT
 from driftloop.policy.retrain import decide

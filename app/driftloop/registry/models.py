@@ -20,8 +20,8 @@ from driftloop.registry._versions import (
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import insert_new, reading, writing
 from driftloop.registry.errors import RegistryError
+from driftloop.registry.files_lock import referring
 from driftloop.registry.outbox import MODEL_EVENTS
-from driftloop.registry.references import registering
 from driftloop.registry.rows import CHALLENGER, CHAMPION, UNDECIDED, HistoryRow, ModelRow, NewVersion, VersionRow
 from driftloop.registry.tables import alias_history, model_versions, models
 
@@ -61,8 +61,7 @@ class Registry:
         """
         if new.version is not None and not 0 < len(new.version) <= 256:
             raise RegistryError(f"expected a version name of 1 to 256 characters, got {len(new.version)}")
-        with writing(self.engine) as connection:
-            registering(connection)
+        with referring(self.engine) as connection:
             if new.artifact is not None:
                 self.store.expect(new.artifact)
             lock_model(connection, new.model_id)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Row, select, update
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.registry.database import insert_new, reading, storable, writing
+from driftloop.registry.files_lock import referring
 from driftloop.registry.run_log import RunLog
 from driftloop.registry.tables import runs
 
@@ -70,7 +71,7 @@ class RunStore:
         time. ``limit_ms``: how long this attempt may take."""
         now_ms, until_ms = _ms(now), _ms(now + lease_seconds)
         over_ms = None if limit_ms is None else now_ms + limit_ms
-        with writing(self._engine) as connection:
+        with referring(self._engine) as connection:
             first = {
                 "command_id": command.command_id,
                 "model_id": command.model_id,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.registry.approvals import approved_from_ms
+from driftloop.registry.approvals import approval_of
 from driftloop.registry.models import Registry
 from driftloop.spec.model import ModelSpec
 
@@ -48,15 +48,14 @@ class RegistryCatalog:
 
     def approved(self, model_id: str, model_version: str, at_ms: int) -> bool:
         """Whether the version may serve at this event time, by the history of the registry's aliases. That grows, so
-        only a yes is remembered."""
+        only a yes that nothing takes back is remembered."""
         key = (model_id, model_version)
         since_ms = self._approved_from_ms.get(key)
         if since_ms is None or since_ms > at_ms:
-            since_ms = approved_from_ms(self._registry.engine, model_id, model_version)
-        if since_ms is None or since_ms > at_ms:
-            return False
-        self._approved_from_ms[key] = since_ms
-        return True
+            since_ms, for_good = approval_of(self._registry.engine, model_id, model_version)
+            if since_ms is not None and for_good:
+                self._approved_from_ms[key] = since_ms
+        return since_ms is not None and since_ms <= at_ms
 
     def known_profile(self, model_id: str, model_version: str) -> ReferenceProfile:
         """Like :meth:`profile`, for a version that partials exist of. Raises ``LookupError`` if it has gone."""

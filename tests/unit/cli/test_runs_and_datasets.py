@@ -23,6 +23,7 @@ from driftloop.spec.validation import Bounds, ValidationSpec
 from driftloop.training import child, progress
 from driftloop.training.bootstrap import register_first_version
 from driftloop.training.child import TrainingProcesses
+from driftloop.training.child_work import work_in
 from driftloop.training.dataset import OffsetRange
 from driftloop.training.run import CommandRunner
 from driftloop.training.run_recorder import RunRecorder
@@ -52,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DRIFTLOOP_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(TrainingProcesses, "take", lambda self: None)
-    monkeypatch.setattr(child, "_run", lambda process, folder, *more: child._work(folder))
+    monkeypatch.setattr(child, "_run", lambda process, folder, *more: work_in(folder))
     return tmp_path
 
 
