@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     checkpoint_interval_ms: int = Field(
         default=30_000, ge=0, description="state of source partitions is saved in data_dir this often; 0: never"
     )
+    file_tries: int = Field(
+        default=8, ge=1, description="a command whose files cannot be read or written is tried so often by the trainer"
+    )
+    file_retry_ms: int = Field(
+        default=5_000, ge=100, description="the first pause between these tries; each one after it is twice as long"
+    )
     session_timeout_ms: int = Field(default=30_000, ge=1_000)
     rebalance_timeout_ms: int = Field(default=30_000, ge=1_000)
 

@@ -22,6 +22,7 @@ from driftloop.monitoring.outputs import DEAD_LETTER_CODES
 from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry import RegistryError
 from driftloop.registry.database import database_problem, what_it_said
+from driftloop.registry.open_commands import open_commands
 from driftloop.settings import Settings
 from driftloop.streaming.alignment import Alignment
 from driftloop.streaming.app import EXIT_FATAL, Membership, build_app
@@ -148,7 +149,13 @@ class _Worker:
                 runtime.catalog,
                 runtime.assessments,
                 runtime.relay,
-                ModelsView(settings, runtime.registry, runtime.assessments, runtime.metrics),
+                ModelsView(
+                    settings,
+                    runtime.registry,
+                    runtime.assessments,
+                    runtime.metrics,
+                    lambda models: open_commands(runtime.engine, models, time.time()),
+                ),
                 runtime.producer,
                 runtime.metrics,
             )

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http import HTTPStatus
 from types import FrameType
 
@@ -33,11 +34,13 @@ from driftloop.spec.load import load_specs
 from driftloop.spec.model import ModelSpec
 from driftloop.training.by_hand import give_command, prepare_command
 from driftloop.training.child import TrainingProcesses
+from driftloop.training.file_trouble import SharedFiles, Tries
 from driftloop.training.handover.credentials import Keyring
 from driftloop.training.handover.dispatch import Dispatcher
 from driftloop.training.handover.results import MOST_BODY_BYTES, RESULT_PATH, Results
 from driftloop.training.handover.step import Handing
 from driftloop.training.labeled_log import LabeledLog
+from driftloop.training.putting_off import PuttingOff
 from driftloop.training.run import CommandRunner
 from driftloop.training.shadow_service import start_shadow_watch
 from driftloop.training.worker import Trainer, TrainerError
@@ -97,6 +100,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             # Before anything is waited for: a process that starts is alive and not ready.
             checks: dict[str, Check] = {
                 "consumer": consuming,
+                "files": consuming.files,
                 "broker": BrokerCheck(config, settings.topics.retrain_commands),
                 "database": lambda: database_problem(engine),
             }
@@ -116,6 +120,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             raise BrokerError(f"{problems[0]}; `driftloop topics create` makes the topics")
         create_schema(engine)
         registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
+        work = settings.data_dir / "trainer"
         producer = Producer(config)
         processes = TrainingProcesses()
         stack.callback(processes.close)
@@ -125,12 +130,20 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             registry,
             labeled_log(settings),
             labeled_topic=settings.topics.labeled,
-            folder=settings.data_dir / "trainer",
+            folder=work,
             processes=processes,
             cancelled=stopping.is_set,
             handing=Handing(
                 handovers, keyring, registry.store, settings.handover_report_url, processes, cancelled=stopping.is_set
             ),
+        )
+        metrics.trainer_blocked("files", blocked=False)
+        consuming.putting_off = PuttingOff(
+            runs,
+            SharedFiles(registry.store, work),
+            Tries(settings.file_tries, settings.file_retry_ms / 1_000),
+            stopping,
+            partial(metrics.trainer_blocked, "files"),
         )
         relaying = client_config(settings, message_timeout_ms=MESSAGE_TIMEOUT_MS)
         trainer = consuming.trainer = Trainer(
@@ -151,6 +164,8 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             observe=metrics.training,
             beat=heartbeat.beat,
             after=processes.warm,
+            putting_off=consuming.putting_off,
+            limits_ms={name: spec.training.time_limit_ms for name, spec in specs.items()},
         )
         token = None if settings.web_token is None else settings.web_token.get_secret_value()
         retrain = _retrain(specs, AssessmentStore(engine))
@@ -197,6 +212,7 @@ class _Consuming:
 
     def __init__(self, stopping: threading.Event) -> None:
         self.trainer: Trainer | None = None
+        self.putting_off: PuttingOff | None = None
         self._stopping = stopping
 
     def __call__(self) -> str | None:
@@ -205,6 +221,10 @@ class _Consuming:
         if self.trainer is None:
             return "the trainer is starting"
         return None if self.trainer.assigned else "no partition of the commands is assigned yet"
+
+    def files(self) -> str | None:
+        """Why nothing can be trained, though commands are taken."""
+        return None if self.putting_off is None else self.putting_off.trouble
 
 
 @contextmanager
