@@ -20,10 +20,9 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-__all__ = ["Check", "Heartbeat", "ObservabilityServer", "Post", "serve"]
+from driftloop.observability.probes import Check, Probes, asked
 
-#: Says what is wrong, in a sentence, or None.
-Check = Callable[[], str | None]
+__all__ = ["Check", "Heartbeat", "ObservabilityServer", "Post", "serve"]
 
 #: Answers a POST request: path, headers and body in, status and JSON content out.
 Post = Callable[[str, Mapping[str, str], bytes], tuple[HTTPStatus, object]]
@@ -96,8 +95,8 @@ def serve(
 ) -> ObservabilityServer:
     """Start the server; port 0 takes a free one (``.port`` tells which).
 
-    ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered), ``liveness`` ``/livez``:
-    each is called when asked for and says what is wrong, or None. ``post`` answers POST requests, with bodies of
+    ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered): see :class:`Probes`.
+    ``liveness`` makes up ``/livez``, and may wait for nothing. ``post`` answers POST requests, with bodies of
     64 KiB at most, or what ``most_body_bytes`` says of a path; of such large ones one is read at a time. Raises
     ``OSError`` with a sentence if the port can't be had.
     """
@@ -137,7 +136,7 @@ class _Routes:
         #: One large body at a time: what a stranger sends must not fill the memory.
         self.large = threading.Lock()
         self.registry = registry
-        self.readiness = readiness
+        self.readiness = Probes(readiness)
         self.liveness = liveness
 
     def answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
@@ -147,9 +146,9 @@ class _Routes:
                 encode, content_type = choose_encoder(accept)
                 return HTTPStatus.OK, content_type, encode(self.registry)
             case "/livez":
-                return _health(self.liveness)
+                return _health({name: asked(check) for name, check in self.liveness.items()})
             case "/readyz":
-                return _health(self.readiness)
+                return _health(self.readiness.ask())
             case "/version":
                 return _json(HTTPStatus.OK, {"name": "driftloop", "version": version("driftloop")})
             case "/":
@@ -162,17 +161,10 @@ def _json(status: HTTPStatus, content: object) -> tuple[HTTPStatus, str, bytes]:
     return status, "application/json", json.dumps(content).encode() + b"\n"
 
 
-def _health(checks: Mapping[str, Check]) -> tuple[HTTPStatus, str, bytes]:
-    results: dict[str, str] = {}
-    healthy = True
-    for name, check in checks.items():
-        try:
-            problem = check()
-        except Exception as error:  # noqa: BLE001 - a check that raises is an answer: that thing is not well
-            problem = f"{type(error).__name__}: {error}"
-        results[name] = "ok" if problem is None else problem
-        healthy = healthy and problem is None
+def _health(problems: Mapping[str, str | None]) -> tuple[HTTPStatus, str, bytes]:
+    healthy = all(problem is None for problem in problems.values())
     status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
+    results = {name: "ok" if problem is None else problem for name, problem in problems.items()}
     return _json(status, {"status": "ok" if healthy else "unavailable", "checks": results})
 
 

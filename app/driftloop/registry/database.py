@@ -48,7 +48,8 @@ def open_engine(url: str) -> Engine:
     """An engine for a SQLite or PostgreSQL URL. The folder of a SQLite file is made if it isn't there.
 
     SQLite: write-ahead log, 30 s of waiting for a lock, foreign keys, and writers that take the lock when they begin,
-    so that nobody fails in the middle. Raises :class:`RegistryError` for other databases.
+    so that nobody fails in the middle. PostgreSQL: a server that is silent ends in an ``OperationalError``, see
+    ``_postgresql``. Raises :class:`RegistryError` for other databases.
     """
     try:
         parsed = make_url(url)
@@ -65,7 +66,9 @@ def open_engine(url: str) -> Engine:
     if backend == "postgresql":
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True)
+        from driftloop.registry._postgresql import patient  # its driver takes a tenth of a second
+
+        return patient(create_engine(parsed, pool_pre_ping=True))
     raise RegistryError(f"driftloop keeps its registry in SQLite or PostgreSQL, and the database URL says {backend!r}")
 
 
@@ -197,7 +200,9 @@ def _migrating(engine: Engine) -> Iterator[Connection]:
             finally:
                 own.cursor().execute("PRAGMA foreign_keys = ON")
         else:
-            with connection.begin():
+            from driftloop.registry._postgresql import unhurried
+
+            with connection.begin(), unhurried(connection):
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 yield connection
 
