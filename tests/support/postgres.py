@@ -98,7 +98,6 @@ class PostgresServer:
             self._server.wait(10)
         self._server = None
 
-
     def pause(self) -> None:
         """SIGSTOP of all its processes: connections stay open, new ones are not refused, nothing answers."""
         # The postmaster first: then no others come.

@@ -8,13 +8,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from driftloop.observability import serve
 from driftloop.registry import _postgresql, create_schema, database, open_engine
@@ -52,12 +52,18 @@ def engine(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     engine.dispose()
 
 
+def _ask(engine: Engine, *statements: str, between: Callable[[], object] = lambda: None) -> None:
+    """A transaction; ``between`` is called after each statement."""
+    with writing(engine) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+            between()
+
+
 def test_what_a_paused_server_was_asked_ends_as_a_lost_connection(server: PostgresServer, engine: Engine) -> None:
-    with pytest.raises(OperationalError, match="said nothing for 1 s"), writing(engine) as connection:
-        connection.execute(text("SELECT 1"))
-        server.pause()
-        began_s = time.monotonic()
-        connection.execute(text("SELECT 2"))
+    began_s = time.monotonic()
+    with pytest.raises(OperationalError, match="said nothing for 1 s"):
+        _ask(engine, "SELECT 1", "SELECT 2", between=server.pause)
     assert time.monotonic() - began_s < 10
     assert "connection timeout expired" in str(database_problem(engine)), "a new one is not waited for either"
     server.resume()
@@ -65,9 +71,8 @@ def test_what_a_paused_server_was_asked_ends_as_a_lost_connection(server: Postgr
 
 
 def test_a_commit_that_is_not_answered_ends_too(server: PostgresServer, engine: Engine) -> None:
-    with pytest.raises(OperationalError, match="said nothing for 1 s"), writing(engine) as connection:
-        connection.execute(text("SELECT 1"))
-        server.pause()
+    with pytest.raises(OperationalError, match="said nothing for 1 s"):
+        _ask(engine, "SELECT 1", between=server.pause)
 
 
 def test_probes_are_answered_meanwhile_and_no_threads_pile_up(
@@ -125,9 +130,10 @@ def test_migrations_take_as_long_as_they_take(engine: Engine) -> None:
     with database._migrating(engine) as connection:
         assert _shown(connection, "statement_timeout") == ["0"]
         connection.execute(text("SELECT pg_sleep(1.5)"))
-    with pytest.raises(OperationalError, match="said nothing for 1 s"), reading(engine) as connection:
+    with reading(engine) as connection:
         assert _shown(connection, "statement_timeout") == ["30s"]
-        connection.execute(text("SELECT pg_sleep(1.5)"))
+    with pytest.raises(OperationalError, match="said nothing for 1 s"):
+        _ask(engine, "SELECT pg_sleep(1.5)")
 
 
 def test_the_driver_still_waits_where_the_limits_are(engine: Engine) -> None:
@@ -141,9 +147,7 @@ def test_the_driver_still_waits_where_the_limits_are(engine: Engine) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_postgresql.PatientConnection, "wait", wait)
-        with writing(engine) as connection:
-            connection.execute(text("SELECT 1"))
-        with pytest.raises(ZeroDivisionError), writing(engine) as connection:
-            connection.execute(text("SELECT 1"))
-            raise ZeroDivisionError
+        _ask(engine, "SELECT 1")
+        with pytest.raises(ProgrammingError):
+            _ask(engine, "SELECT nothing_of_this_name")
     assert {"_execute_gen", "_commit_gen", "_rollback_gen"} <= set(counted)
