@@ -106,7 +106,8 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 settings.metrics_port,
                 checks,
                 liveness={"loop": heartbeat},
-                post=deciding,
+                post=deciding.post,
+                admit=deciding.admit,
                 most_body_bytes=lambda path: MOST_BODY_BYTES if RESULT_PATH.fullmatch(path) else None,
             )
             stack.callback(server.close)
@@ -191,10 +192,19 @@ class _Deciding:
         self.actions: Actions | None = None
         self.results: Results | None = None
 
-    def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        if self.actions is None or self.results is None:
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the trainer is starting; ask again"}
-        return (self.results if path.startswith("/runs/") else self.actions).post(path, headers, body)
+    def admit(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+        taking = self._taking(path)
+        return _STARTING if taking is None else taking.admit(path, headers)
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        taking = self._taking(path)
+        return _STARTING if taking is None else taking.post(path, headers, body)
+
+    def _taking(self, path: str) -> Actions | Results | None:
+        return self.results if path.startswith("/runs/") else self.actions
+
+
+_STARTING: Answer = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the trainer is starting; ask again"}
 
 
 class _Consuming:
