@@ -13,7 +13,7 @@ from conftest import Broker
 from faults import workload
 from support.apache_kafka import ApacheKafka
 from support.cluster import Cluster, Outcome, differences
-from support.health import Health
+from support.health import PROBES_S, Health
 from support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -56,11 +56,22 @@ def test_a_broker_that_goes_away_and_comes_back(
 def test_a_database_that_goes_away_and_comes_back(
     apache_kafka: Broker, undisturbed: Outcome, tmp_path: Path, postgres: PostgresServer
 ) -> None:
+    """Silent, and then stopped."""
     settings = workload.settings_of(
         apache_kafka.bootstrap, f"database{os.getpid()}", tmp_path, database_url=postgres.url
     )
 
     def disturb(cluster: Cluster, piece: int, pieces: int) -> None:
+        if piece == pieces // 4:
+            postgres.pause()
+            cluster.wait_for_health(cluster.names, "alive and not ready", _without("database"))
+            for name in cluster.names * 5:
+                health = cluster.health(name)
+                assert _without("database")(health), f"{name}: {health}"
+                assert health.seconds < PROBES_S, f"{name}: {health}"
+            postgres.resume()
+            cluster.wait_for_health(cluster.names, "ready again", lambda health: health.ready is True)
+            assert cluster.mended == 0, "silence is waited out"
         if piece == pieces // 2:
             postgres.stop()
             # The trainer ends without its database, and is started again and again.
