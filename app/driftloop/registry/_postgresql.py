@@ -5,11 +5,13 @@ gone. ``statement_timeout`` lets a server that is well refuse what takes too lon
 server process that is stopped keeps its connections open and runs no timer: then the client ends the connection when
 it has heard nothing for longer than a server that is well can be silent (:class:`PatientConnection`).
 
-Where the database URL or libpq's environment (``PGOPTIONS``, ``PGCONNECT_TIMEOUT``) sets one of them, that holds.
+Where the database URL or libpq's environment (``PGOPTIONS``, ``PGCONNECT_TIMEOUT``) sets one of them, that holds; the
+last one follows ``statement_timeout``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -26,8 +28,8 @@ Result = TypeVar("Result")
 #: For every address that the host's name has.
 _CONNECT_S = 5
 _STATEMENT_S = 30
-#: Longer than the above, so that a server that is well has said something by then.
-_SILENCE_S = 40.0
+#: A server that is well has said that a statement took too long so much later at the latest.
+_MARGIN_S = 10.0
 #: Parameters of libpq: data without acknowledgement (milliseconds), and an idle connection whose other side is gone.
 _TCP = {
     "keepalives": 1,
@@ -47,13 +49,12 @@ _OF_SESSION = {
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that ends itself when the server says nothing for ``silence_s`` seconds."""
 
-    silence_s: float | None = None
+    silence_s: float = _STATEMENT_S + _MARGIN_S
 
     def wait(self, gen: Generator[int, int, Result], *arguments: Any, **more: Any) -> Result:
         """Every word to the server and back goes through this method of psycopg's. Raises ``OperationalError``, which
         SQLAlchemy takes for a connection that was lost."""
-        limit_s = _SILENCE_S if self.silence_s is None else self.silence_s
-        return super().wait(self._listening(gen, limit_s), *arguments, **more)
+        return super().wait(self._listening(gen, self.silence_s), *arguments, **more)
 
     def _listening(self, gen: Generator[int, int, Result], limit_s: float) -> Generator[int, int, Result]:
         heard_s = time.monotonic()
@@ -87,9 +88,20 @@ def patient(engine: Engine) -> Engine:
         # Of a setting that is there twice the later one holds.
         given = parameters.get("options", os.environ.get("PGOPTIONS", ""))
         wanted["options"] = " ".join([*(f"-c {name}={value}" for name, value in ours.items()), str(given)]).strip()
-        return PatientConnection.connect(*arguments, **wanted)
+        connection = PatientConnection.connect(*arguments, **wanted)
+        connection.silence_s = _longest_silence_s(connection)
+        return connection
 
     return engine
+
+
+def _longest_silence_s(connection: PatientConnection) -> float:
+    connection.autocommit = True
+    row = connection.execute("SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'").fetchone()
+    connection.autocommit = False
+    assert row is not None, "every PostgreSQL has this setting"
+    # Zero is none.
+    return row[0] / 1000 + _MARGIN_S if row[0] else math.inf
 
 
 @contextmanager
@@ -98,8 +110,8 @@ def unhurried(connection: Connection) -> Iterator[None]:
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     own = connection.connection.dbapi_connection
     assert isinstance(own, PatientConnection), "engines of driftloop connect by patient()"
-    own.silence_s = float("inf")
+    silence_s, own.silence_s = own.silence_s, math.inf
     try:
         yield
     finally:
-        own.silence_s = None
+        own.silence_s = silence_s

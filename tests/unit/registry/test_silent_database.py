@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import threading
 import time
@@ -42,8 +43,8 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def engine(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """With shorter limits than in production."""
-    monkeypatch.setattr(_postgresql, "_SILENCE_S", 1.0)
+    """With shorter limits than in production: a second of silence, though statements may take thirty."""
+    monkeypatch.setattr(_postgresql, "_MARGIN_S", -29.0)
     monkeypatch.setattr(_postgresql, "_CONNECT_S", 2)
     engine = open_engine(server.url)
     create_schema(engine)
@@ -76,9 +77,10 @@ def test_a_commit_that_is_not_answered_ends_too(server: PostgresServer, engine: 
 
 
 def test_probes_are_answered_meanwhile_and_no_threads_pile_up(
-    server: PostgresServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_postgresql, "_SILENCE_S", 60.0)
+    engine = open_engine(server.url)
+    create_schema(engine)
     with serve(CollectorRegistry(), "127.0.0.1", 0, {"database": lambda: database_problem(engine)}) as probes:
         assert _ready(probes.url)[0] == 200
         server.pause()
@@ -94,6 +96,7 @@ def test_probes_are_answered_meanwhile_and_no_threads_pile_up(
         deadline_s = time.monotonic() + 10
         while _ready(probes.url)[0] != 200:
             assert time.monotonic() < deadline_s
+    engine.dispose()
 
 
 def _ready(url: str) -> tuple[int, str]:
@@ -108,6 +111,16 @@ def _shown(connection: Connection, *names: str) -> list[str]:
     return [str(connection.execute(text(f"SHOW {name}")).scalar()) for name in names]
 
 
+def _silence_s(url: str) -> float:
+    engine = open_engine(url)
+    with reading(engine) as connection:
+        own = connection.connection.dbapi_connection
+        assert isinstance(own, _postgresql.PatientConnection)
+        found = own.silence_s
+    engine.dispose()
+    return found
+
+
 def test_a_server_that_is_well_has_limits_too_unless_the_url_has_others(
     server: PostgresServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +132,10 @@ def test_a_server_that_is_well_has_limits_too_unless_the_url_has_others(
         parameters = connection.connection.dbapi_connection.info.get_parameters()  # type: ignore[union-attr]
         assert (parameters["connect_timeout"], parameters["tcp_user_timeout"]) == ("3", "20000")
     own.dispose()
+    monkeypatch.setattr(_postgresql, "_MARGIN_S", 10.0)
+    assert _silence_s(server.url) == 40.0
+    for options, silence_s in (("2min", 130.0), ("0", math.inf)):
+        assert _silence_s(f"{server.url}?options=-c%20statement_timeout%3D{options}") == silence_s
     monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=8s")
     other = open_engine(server.url)
     with reading(other) as connection:
