@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, event, text
 
 __all__ = ["PatientConnection", "patient", "unhurried"]
@@ -51,12 +52,12 @@ class PatientConnection(psycopg.Connection[Any]):
 
     silence_s: float = _STATEMENT_S + _MARGIN_S
 
-    def wait(self, gen: Generator[int, int, Result], *arguments: Any, **more: Any) -> Result:
+    def wait(self, gen: PQGen[Result], *arguments: Any, **more: Any) -> Result:
         """Every word to the server and back goes through this method of psycopg's. Raises ``OperationalError``, which
         SQLAlchemy takes for a connection that was lost."""
         return super().wait(self._listening(gen, self.silence_s), *arguments, **more)
 
-    def _listening(self, gen: Generator[int, int, Result], limit_s: float) -> Generator[int, int, Result]:
+    def _listening(self, gen: PQGen[Result], limit_s: float) -> PQGen[Result]:
         heard_s = time.monotonic()
         try:
             wanted = next(gen)
