@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         default=None, ge=1, description="copies that a write waits for; default: one less than replication_factor"
     )
 
-    specs: Path = Field(default=Path("models"), description="folder of model specs (*.yaml)")
+    specs: Path = Field(default=Path("models"), description="folder of model specs (*.yaml), or one of them")
     data_dir: Path = Field(default=Path(".driftloop"), description="where SQLite, artifacts and worker state live")
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; default: SQLite in data_dir")
     database_url_file: Path | None = Field(default=None, description="file that holds the URL instead")
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     mlflow_experiment: str = Field(default="driftloop/{model}", description="experiment in MLflow of a model")
     mlflow_model: str = Field(default="{model}", description="name of a model in MLflow's registry")
 
-    commit: str = Field(default="", description="commit of the code, where no repository tells (training/provenance)")
+    commit: str = Field(default="", description="commit of the code, where no repository tells, as in an image")
     app_id: str = Field(default="driftloop", description="consumer group prefix")
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=6066, ge=1, le=65535)
@@ -100,7 +100,9 @@ class Settings(BaseSettings):
         default=500, ge=0, description="open windows and progress are published this often at most"
     )
     idle_timeout_ms: int = Field(
-        default=60_000, ge=0, description="a source partition without events is idle after this long"
+        default=60_000,
+        ge=0,
+        description="a source partition from which nothing came for this long is idle, if nothing is there to be read",
     )
     max_clock_ahead_ms: int = Field(
         default=3_600_000, ge=0, description="event time may be ahead of the record's time by this"

@@ -3,6 +3,7 @@ order, and copies have the id of what they are copies of."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -19,11 +20,13 @@ from driftloop.events.topics import Topics
 from driftloop.kafka.admin import create_topics
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_topic
-from driftloop.registry import Relay, create_schema, open_engine
+from driftloop.kafka.producer import DeliveryError, Producer
+from driftloop.registry import Relay, create_schema, kafka_sender, open_engine
 from driftloop.registry.database import writing
 from driftloop.registry.outbox import ALERTS, RETRAIN_COMMANDS, add
 from driftloop.settings import Settings
 from faults.relay_child import BATCH_ROWS, LEASE_S, publish_all
+from support.apache_kafka import ApacheKafka
 from support.own_settings import own_settings
 from support.postgres import PostgresServer
 
@@ -176,6 +179,30 @@ def test_a_relay_that_wakes_up_after_its_lease_only_repeats(outbox: Outbox) -> N
     outbox.check(copies=BATCH_ROWS)
 
 
+def test_what_could_not_be_sent_does_not_come_after_what_another_relay_sent(
+    own_apache_kafka: ApacheKafka, tmp_path: Path
+) -> None:
+    """The broker is away for longer than a relay waits. What was in its hands another one publishes, with more."""
+    settings = own_settings(own_apache_kafka.bootstrap, "away", tmp_path)
+    (tmp_path / "data").mkdir()
+    outbox, topics = Outbox(settings, 0), Topics(settings.topic_prefix)
+    waiting = Producer(client_config(settings, message_timeout_ms=5_000))
+    first = Relay(outbox.engine, kafka_sender(waiting, topics, timeout_s=8.0), owner="first")
+    outbox.write(10)
+    _wait_until_published(first)
+    own_apache_kafka.stop()
+    outbox.write(20)
+    with pytest.raises(DeliveryError):
+        first.publish_pending()
+    own_apache_kafka.start()
+    outbox.write(10)
+    with Producer(client_config(settings)) as producer:
+        assert Relay(outbox.engine, kafka_sender(producer, topics), owner="second").publish_pending() == 30
+    waiting.flush(10)
+    outbox.check(copies=0)
+    outbox.close()
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_relays_killed_at_random_moments(outbox: Outbox, seed: int) -> None:
     print(f"seed {seed}")
@@ -189,6 +216,15 @@ def test_relays_killed_at_random_moments(outbox: Outbox, seed: int) -> None:
         relays.append(outbox.relay())
     _wait_until_empty(outbox)
     outbox.check(copies=BATCH_ROWS * kills)
+
+
+def _wait_until_published(relay: Relay) -> None:
+    """A broker that was started a moment ago may take its time for a first producer."""
+    deadline_s = time.monotonic() + 60
+    while relay.pending():
+        assert time.monotonic() < deadline_s
+        with contextlib.suppress(DeliveryError):
+            relay.publish_pending()
 
 
 def _wait_until_empty(outbox: Outbox) -> None:

@@ -165,6 +165,7 @@ def test_doctor_finds_what_is_missing_and_then_nothing(settings: Settings) -> No
         "database": "ok",
         "artifacts": "ok",
         "specs": "ok",
+        "training": "ok",
     }
     assert not settings.data_dir.exists(), "the doctor must change nothing"
 

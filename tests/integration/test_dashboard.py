@@ -62,6 +62,7 @@ def feed(metrics: Metrics, round_number: int) -> None:
         metrics.observe_model_event(
             model_event("promoted", f"v{round_number}", model=model, command_id=f"c{round_number}")
         )
+        metrics.set_aliases(model, champion=f"v{round_number}", challenger=None)
         metrics.training(model, 3.5, "promoted")
 
 

@@ -16,6 +16,7 @@ from driftloop.kafka.dead_letters import dead_letter, origin_of
 from driftloop.kafka.log_reader import (
     LogReadError,
     Record,
+    at_their_ends,
     end_offset,
     end_offsets,
     partition_count,
@@ -308,3 +309,25 @@ def test_a_restarted_broker_is_waited_for(
         assert values([drain(reader, 100, timeout_s=60)]) == list(range(100, 200))
         assert values([first, *reading]) == list(range(100))
     assert values(read_partition(config, topic, 0)) == list(range(200))
+
+
+def test_partitions_at_their_ends(config: ClientConfig, topic_prefix: str) -> None:
+    topic, other = make_topic(config, f"{topic_prefix}-ends", 3), make_topic(config, f"{topic_prefix}-ends2")
+    write(config, topic, range(5), partition=0)
+    write(config, topic, range(2_000), partition=1)
+    asked = {(topic, 0): 5, (topic, 1): 1, (topic, 2): 0, (other, 0): 0}
+    assert at_their_ends(config, asked) == {(topic, 0), (topic, 2), (other, 0)}
+    assert at_their_ends(config, {(topic, 0): 4, (topic, 1): 2_000}) == {(topic, 1)}
+
+
+def test_markers_of_transactions_are_nothing_to_wait_for(apache_kafka: Broker, settings_for: SettingsFor) -> None:
+    config = client_config(settings_for(apache_kafka))
+    topic = make_topic(config, "ends-of-transactions")
+    producer = confluent_kafka.Producer({**config, "transactional.id": "ends"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, b"1")
+    producer.commit_transaction(20)
+    assert end_offset(config, topic, 0) == 2
+    assert at_their_ends(config, {(topic, 0): 1}) == {(topic, 0)}
+    assert at_their_ends(config, {(topic, 0): 0}) == set()

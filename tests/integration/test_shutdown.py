@@ -112,9 +112,12 @@ def test_without_a_broker_they_end_within_their_grace(running: Running) -> None:
     # Draining: still alive, and nobody should send them more.
     for name in running.processes:
         world.wait_for("it to say that it ends", lambda name=name: _draining(running.ports[name]))  # type: ignore[misc]
-    assert running.ended_within(GRACE_S) == {"worker": 1, "trainer": EXIT_OVERDUE}
-    for process in running.processes.values():
-        assert "will be done again" in process.text()
+    codes = running.ended_within(GRACE_S)
+    assert codes["worker"] == 1
+    assert "will be done again" in running.processes["worker"].text()
+    # It waits for the broker in calls that end by themselves, each within the grace and all of them perhaps not.
+    assert codes["trainer"] in (0, EXIT_OVERDUE)
+    assert "wait in the outbox" in running.processes["trainer"].text()
 
 
 def _draining(port: int) -> bool:

@@ -66,9 +66,13 @@ def outcome_of(settings: Settings) -> Outcome:
 
 
 def restated_of(settings: Settings) -> dict[str, WindowReport]:
-    """The last restated report of each window."""
+    """The last restated report of each window, copies removed: one may come after what followed its original."""
     reports = read_events(settings, settings.topics.window_reports, WindowReport)
-    return {report.report_id: report for report in reports if report.status == "restated"}
+    originals: dict[tuple[str, str], WindowReport] = {}
+    for report in reports:
+        if report.status == "restated":
+            originals.setdefault((report.report_id, report.content_digest), report)
+    return {report.report_id: report for report in originals.values()}
 
 
 def dead_letters_of(settings: Settings) -> dict[tuple[str, int, int], tuple[str, bytes | None]]:

@@ -7,6 +7,7 @@ import io
 import logging
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def _assert_hidden(shown: str) -> None:
     ],
 )
 def test_commands_that_fail_to_connect(planted: Settings, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftloop.cli.doctor.examine", lambda settings: examine(settings, timeout_s=0.3))
+    monkeypatch.setattr("driftloop.cli.doctor.examine", partial(examine, timeout_s=0.3))
     target, *arguments = command.split()
     module, name = target.split(":")
     found = getattr(importlib.import_module(f"driftloop.cli.{module}"), name)

@@ -73,9 +73,11 @@ def account_of(
         at_ms = trace.prediction.event.event_time_ms
         place = (topics.predictions, trace.prediction.partition, trace.prediction.offset)
     else:
-        last = trace.labeled[-1].event
-        event, at_ms = last, last.predicted_at_ms
-        place = (topics.predictions, last.source_partition, last.prediction_offset)
+        joined = trace.joined
+        assert joined is not None, "a trace without a prediction has a joined row"
+        row_of = joined.event
+        event, at_ms = row_of, row_of.predicted_at_ms
+        place = (topics.predictions, row_of.source_partition, row_of.prediction_offset)
     row = registry.version(event.model_id, event.model_version)
     model = Model(registry.history(event.model_id))
     if row is None:

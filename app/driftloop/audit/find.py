@@ -19,6 +19,7 @@ from driftloop.events.decoding import UNDECODABLE
 from driftloop.events.messages import Label, Labeled, Prediction
 from driftloop.kafka.config import ClientConfig
 from driftloop.kafka.log_reader import end_offset, partition_count, read_batches
+from driftloop.training.newest_rows import rank
 
 __all__ = [
     "AuditError", "Found", "Trace", "find_labeled", "find_labels", "find_prediction", "newest_first", "partition_of",
@@ -57,6 +58,12 @@ class Trace:
     labeled: list[Found[Labeled]]
     notes: list[str]
 
+    @property
+    def joined(self) -> Found[Labeled] | None:
+        """The joined row that counts; None: there is none. The last one written need not be it: rows are delivered at
+        least once, and a copy may land after what corrected its original."""
+        return best_joined(self.labeled)
+
 
 class _Time(Struct):
     event_time_ms: int = 0
@@ -64,6 +71,11 @@ class _Time(Struct):
 
 
 _decode_time = msgspec.json.Decoder(_Time).decode
+
+
+def best_joined(labeled: Iterable[Found[Labeled]]) -> Found[Labeled] | None:
+    """Of the joined rows of one prediction the one that counts, as for training sets."""
+    return max(labeled, key=lambda one: rank(one.event), default=None)
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -122,17 +134,18 @@ def trace(
                 "prediction_id"
             )
         _one_model([one.event for one in labeled], prediction_id)
-        model = labeled[-1].event.model_id
+        model = labeled[0].event.model_id
         notes.append(
             f"its record is no longer on {topics.predictions} (retention): what was said is told from {topics.labeled}"
         )
     labels = find_labels(blocks(topics.labels), prediction_id, model, since_ms)
     if labeled and not labels:
         notes.append(f"its label is no longer on {topics.labels}: what came true is told from {topics.labeled}")
-    if found is not None and labeled and labeled[-1].event.prediction_offset != found.offset:
+    joined = best_joined(labeled)
+    if found is not None and joined is not None and joined.event.prediction_offset != found.offset:
         notes.append(
             f"several records have this id: the one at offset {found.offset:,} is told, the one at offset "
-            f"{labeled[-1].event.prediction_offset:,} was joined with the label"
+            f"{joined.event.prediction_offset:,} was joined with the label"
         )
     return Trace(found, labels, labeled, notes)
 

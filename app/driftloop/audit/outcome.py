@@ -60,12 +60,12 @@ def outcome_of(
             sentence, errors = _wrong(spec, said, LabelDecoder(spec).decode(came[best]))
         except UNDECODABLE as error:
             sentence = f"the label does not fit the spec: {error}"
-    last = trace.labeled[-1].event if trace.labeled else None
+    joined = trace.joined
     return Outcome(
         labels=labels,
         delay_ms=best[1] - predicted_at_ms,
-        joined=last is not None,
-        late=last is not None and last.late,
+        joined=joined is not None,
+        late=joined is not None and joined.event.late,
         sentence=sentence,
         errors=errors,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from driftloop.registry import Relay, kafka_sender
+from driftloop.registry.outbox import MESSAGE_TIMEOUT_MS
 from driftloop.settings import Settings
 
 __all__ = ["publish_outbox"]
@@ -17,9 +18,9 @@ def publish_outbox(engine: Engine, settings: Settings, broker_timeout_s: float =
     from driftloop.kafka.producer import DeliveryError, Producer
 
     try:
-        config = client_config(settings)
+        config = client_config(settings, message_timeout_ms=MESSAGE_TIMEOUT_MS)
         wait_for_broker(config, broker_timeout_s)
-        relay = Relay(engine, kafka_sender(Producer(config), settings.topics, timeout_s=15.0))
+        relay = Relay(engine, kafka_sender(Producer(config), settings.topics))
         relay.publish_pending()
         return None if relay.pending() == 0 else "another process is publishing"
     except (BrokerError, DeliveryError, ValueError) as error:

@@ -9,24 +9,23 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from driftloop.cli._database import opened
+from driftloop.cli._progress import ReplayProgress
 from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
 from driftloop.cli._verify import Verification
 from driftloop.cli._wanted import ReplayRequest, Wanted
 from driftloop.demo.supervisor import interrupt_on_sigterm
 from driftloop.events.messages import Alert
-from driftloop.events.time import NEVER_MS, format_time
 from driftloop.joining.store import StoreError
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
 from driftloop.policy.breaker import MANUAL
-from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
+from driftloop.registry import ArtifactStore, Registry
 from driftloop.registry.errors import RegistryError
 from driftloop.replay.history import History, replay_history
 from driftloop.replay.processes import ReplayProcessDied, default_processes
 from driftloop.replay.published import Published, read_published
-from driftloop.replay.source import ReplayStep
 from driftloop.settings import Settings
 from driftloop.spec import ModelSpec, SpecError, load_spec, load_specs
 from driftloop.streaming.catalog import RegistryCatalog
@@ -97,14 +96,8 @@ def _specs(live: dict[str, ModelSpec], request: ReplayRequest) -> dict[str, Mode
 
 @contextlib.contextmanager
 def _catalog(settings: Settings, specs: Mapping[str, ModelSpec]) -> Iterator[RegistryCatalog]:
-    engine = open_engine(settings.resolved_database_url)
-    try:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine:
         yield RegistryCatalog(specs, Registry(engine, ArtifactStore(settings.resolved_artifacts)))
-    finally:
-        engine.dispose()
 
 
 def _replay(
@@ -117,22 +110,13 @@ def _replay(
 ) -> History:
     config, topics = client_config(settings), settings.topics
     total = sum(sum(end_offsets(config, topic).values()) for topic in (topics.predictions, topics.labels))
-    read: dict[int, int] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} records"))
-    with Progress(*columns, TimeElapsedColumn(), console=notes, transient=True) as progress:
-        bar = progress.add_task("replaying", total=total)
-
-        def on_step(step: ReplayStep) -> None:
-            read[step.progress.source_partition] = step.progress.predictions_offset + step.progress.labels_offset
-            day = "" if step.time_ms <= NEVER_MS else f" {format_time(step.time_ms)[:10]}"
-            progress.update(bar, completed=sum(read.values()), description=f"replaying{day}")
-
+    with ReplayProgress(notes, total) as progress:
         return replay_history(
             settings,
             specs,
             catalog,
             until_ms=until_ms,
-            on_step=on_step,
+            on_step=lambda step: progress.update(step.progress, step.time_ms),
             processes=processes or default_processes(settings.source_partitions),
         )
 

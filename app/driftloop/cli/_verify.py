@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import msgspec
 from rich.console import Console
 
 from driftloop.cli._tables import counted, open_console
@@ -16,12 +18,12 @@ from driftloop.judging.alerts import window_kind_of
 from driftloop.policy.breaker import MANUAL
 from driftloop.replay.history import History
 from driftloop.replay.obstacles import Obstacle, find_obstacles, log_spans
-from driftloop.replay.published import Published, read_published
+from driftloop.replay.published import Again, Published, read_published
 from driftloop.replay.verify import Difference, compare_alerts, compare_commands, compare_reports, summarised
 from driftloop.settings import Settings
 from driftloop.spec import ModelSpec, spec_digest
 from driftloop.streaming.catalog import RegistryCatalog
-from driftloop.streaming.made_by import made_by
+from driftloop.streaming.made_by import origin_of
 
 __all__ = ["DIFFERENT", "IMPOSSIBLE", "Verification"]
 
@@ -46,11 +48,13 @@ class Verification:
         reports = [report for report in self._live.reports.values() if wanted.precedes(report)]
         self._obstacles = find_obstacles(
             reports,
+            filter(wanted.alert_precedes, self._live.alerts.values()),
             spans=log_spans(settings),
-            source_partitions=settings.source_partitions,
             has_profile=lambda model, version: catalog.profile(model, version) is not None,
             digests={model: spec_digest(spec) for model, spec in specs.items()},
-            made_by=made_by(),
+            here=origin_of(settings),
+            approved=catalog.approved,
+            completed=filter(wanted.window_precedes, self._live.completed.values()),
         )
         out = frozenset[str]().union(*(obstacle.left_out for obstacle in self._obstacles))
         self._left_out: frozenset[_Window] = frozenset(_window(report) for report in reports if report.report_id in out)
@@ -80,6 +84,7 @@ class Verification:
             *compare_reports(live_reports, reports),
             *compare_alerts(live_alerts, alerts),
             *compare_commands(live_commands, commands),
+            *self._published_again(reports, alerts, commands),
         ]
         _say(notes, self._obstacles)
         if self._obstacles:
@@ -97,9 +102,44 @@ class Verification:
             + (f" Given by hand and left out: {counted(by_hand, 'retrain command')}." if by_hand else ""),
             soft_wrap=True,
         )
+        if not (live_reports or live_alerts or live_commands or differences):
+            notes.print(f"Nothing was compared: {self._nothing(history)}.", highlight=False, soft_wrap=True)
+            return IMPOSSIBLE
         if self._left_out or (self._obstacles and differences):
             return IMPOSSIBLE
         return DIFFERENT if differences else 0
+
+    def _nothing(self, history: History) -> str:
+        """Why there was nothing to compare."""
+        replayed = sum(map(self._wanted.report, history.reports))
+        if any(map(self._wanted.report, self._live.reports.values())):
+            return "all live reports of these windows are left out"
+        if replayed:
+            return (
+                f"the live system has published no final report of these windows, the replay has {replayed:,}. Check "
+                "that the assessor runs, and that DRIFTLOOP_TOPIC_PREFIX and --from, --to and --model are those of the "
+                "live run"
+            )
+        return "neither the live system nor the replay has a final window there"
+
+    def _published_again(
+        self, reports: list[WindowReport], alerts: list[Alert], commands: list[RetrainCommand]
+    ) -> Iterator[Difference]:
+        """What was published with another content under an id that had one already: one of them differs from the
+        replay."""
+        live = self._live
+        for again in live.reports_again:
+            if self._pick([again.event], (), ())[0]:
+                same = [report for report in reports if report.report_id == again.event.report_id]
+                yield from _of_copy(again, compare_reports([again.event], same))
+        for alert in live.alerts_again:
+            if self._pick((), [alert.event], ())[1]:
+                same_alerts = [one for one in alerts if one.event_id == alert.event.event_id]
+                yield from _of_copy(alert, compare_alerts([alert.event], same_alerts))
+        for command in live.commands_again:
+            if command.event.trigger != MANUAL and self._pick((), (), [command.event])[2]:
+                same_commands = [one for one in commands if one.command_id == command.event.command_id]
+                yield from _of_copy(command, compare_commands([command.event], same_commands))
 
     def _pick(
         self, reports: Iterable[WindowReport], alerts: Iterable[Alert], commands: Iterable[RetrainCommand]
@@ -125,6 +165,12 @@ class Verification:
 
     def _until(self, report: WindowReport) -> int:
         return self._until_ms.get((report.model_id, report.kind), NEVER_MS)
+
+
+def _of_copy(again: Again[Any], differences: Iterable[Difference]) -> Iterator[Difference]:
+    for difference in differences:
+        what = f"{difference.what}, published again with another content at {again.place}"
+        yield msgspec.structs.replace(difference, what=what)
 
 
 def _window(report: WindowReport) -> _Window:

@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftloop.cli._doctor_specs import examine_specs
+from driftloop.cli._finding import Finding
 from driftloop.kafka.admin import BrokerError, check_topics, wait_for_broker
 from driftloop.kafka.config import client_config
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import open_engine, schema_problem, shown_url, what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.settings import Settings
-from driftloop.spec.load import SpecError, load_specs
 
 __all__ = ["Finding", "doctor", "examine"]
 
-_STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: ``text`` says what was found, and for a failure what to do."""
-
-    check: str
-    result: Literal["ok", "failed", "skipped"]
-    text: str
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "yellow"}
 
 
 class _Failed(Exception):
     """A check failed; the message says what to do."""
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check settings, broker, topics, database and model specs. Exit code 1 if something fails."""
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trainer: Annotated[
+        bool,
+        typer.Option(
+            "--trainer/--no-trainer",
+            help="Whether models are trained on this machine, so that it must have what only trainings need: your "
+            "functions that specs name, and credentials of orchestrators.",
+        ),
+    ] = True,
+) -> None:
+    """Check settings, broker, topics, database and model specs. Exit code 1 if something fails; warnings fail nothing.
+
+    What specs train is made, without data, in a process of its own.
+    """
     try:
         settings = Settings()
     except ValueError as error:
         typer.echo(f"the settings cannot be used: {error}", err=True)
         raise typer.Exit(1) from error
-    findings = examine(settings)
+    findings = examine(settings, trains_here=trainer)
     shown = _shown_settings(settings)
     if as_json:
         fields = [{"check": f.check, "result": f.result, "text": f.text} for f in findings]
@@ -57,8 +61,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(1)
 
 
-def examine(settings: Settings, timeout_s: float = 5.0) -> list[Finding]:
-    """Every check, in the order in which things depend on each other. Changes nothing."""
+def examine(settings: Settings, timeout_s: float = 5.0, *, trains_here: bool = True) -> list[Finding]:
+    """Every check, in the order in which things depend on each other. Changes nothing. ``trains_here``: a trainer runs
+    on this machine."""
     broker = _run("broker", lambda: _broker(settings, timeout_s))
     if broker.result == "ok":
         topics = _run("topics", lambda: _topics(settings, timeout_s))
@@ -66,13 +71,13 @@ def examine(settings: Settings, timeout_s: float = 5.0) -> list[Finding]:
         topics = Finding("topics", "skipped", "not checked, because the broker does not answer")
     database = _run("database", lambda: _database(settings))
     artifacts = _run("artifacts", lambda: _artifacts(settings))
-    return [broker, topics, database, artifacts, _run("specs", lambda: _specs(settings))]
+    return [broker, topics, database, artifacts, *examine_specs(settings, trains_here=trains_here)]
 
 
 def _run(check: str, step: Callable[[], str]) -> Finding:
     try:
         return Finding(check, "ok", step())
-    except (_Failed, BrokerError, RegistryError, SpecError, ValueError) as error:
+    except (_Failed, BrokerError, RegistryError, ValueError) as error:
         return Finding(check, "failed", str(error))
 
 
@@ -116,11 +121,6 @@ def _artifacts(settings: Settings) -> str:
     if problem:
         raise _Failed(problem)
     return files.where
-
-
-def _specs(settings: Settings) -> str:
-    specs = load_specs(settings.specs)
-    return f"{len(specs)} in {settings.specs}: {', '.join(specs)}"
 
 
 def _shown_settings(settings: Settings) -> dict[str, str]:

@@ -24,7 +24,8 @@ __all__ = ["AlertSubscriber", "ModelSubscriber"]
 
 log = logging.getLogger(__name__)
 
-#: Event ids remembered to drop what the at-least-once relay wrote twice; repeats come close together.
+#: Event ids remembered to drop what the at-least-once relay wrote twice; repeats come close together. Of changes of
+#: champions, which are few and lead back to an old version if they are taken for new, every id is remembered.
 _REMEMBERED_IDS = 10_000
 
 #: Events after which another version serves.
@@ -57,6 +58,7 @@ class _Subscriber(Generic[EventT]):
         self._model_id = model_id
         self._decoder = msgspec.json.Decoder(event_type)
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen_for_good: set[str] = set()
         self._reader = TailReader(connection(broker), [topic], start)
 
     @property
@@ -79,13 +81,24 @@ class _Subscriber(Generic[EventT]):
                 place = f"{self._topic}[{record.partition}] offset {record.offset}"
                 log.warning("%s cannot be read as an event and is left out: %s", place, error)
                 continue
-            if event.event_id in self._seen or (self._model_id is not None and event.model_id != self._model_id):
-                continue
-            self._seen[event.event_id] = None
-            if len(self._seen) > _REMEMBERED_IDS:
-                self._seen.popitem(last=False)
-            events.append(event)
+            if (self._model_id is None or event.model_id == self._model_id) and self._is_new(event):
+                events.append(event)
         return events
+
+    def _is_new(self, event: EventT) -> bool:
+        if event.event_id in self._seen or event.event_id in self._seen_for_good:
+            return False
+        if self._lasts(event):
+            self._seen_for_good.add(event.event_id)
+            return True
+        self._seen[event.event_id] = None
+        if len(self._seen) > _REMEMBERED_IDS:
+            self._seen.popitem(last=False)
+        return True
+
+    def _lasts(self, event: EventT) -> bool:
+        """Whether a copy of the event would do harm however late it comes."""
+        return False
 
     def __iter__(self) -> Iterator[EventT]:
         """Events as they come, for ever."""
@@ -130,6 +143,9 @@ class ModelSubscriber(_Subscriber[ModelEvent]):
             if event.kind in _CHAMPION_CHANGES:
                 self._champions[event.model_id] = event
         return events
+
+    def _lasts(self, event: ModelEvent) -> bool:
+        return event.kind in _CHAMPION_CHANGES
 
     def current(self, model_id: str | None = None, timeout_s: float = 30.0) -> ModelEvent | None:
         """The event that made the champion of now, None if there is none: reads on to the topic's end.

@@ -50,7 +50,7 @@ class RateMeter:
 
 
 class DemoView:
-    """State of the screen. ``take`` methods get each event in the order of its topic; repeats change nothing."""
+    """State of the screen. ``take`` methods get each event in the order of its topic; of copies the first counts."""
 
     def __init__(self, from_ms: int, to_ms: int) -> None:
         self.from_ms = from_ms
@@ -85,7 +85,10 @@ class DemoView:
     def take_report(self, report: WindowReport) -> None:
         if report.segment or report.sliding:
             return
-        if report.status == "final" and self._is_new(f"{report.report_id} {report.kind}"):
+        # A late copy of the final report must not stand for what has been restated since.
+        if not self._is_new(f"{report.report_id} {report.kind} {report.status} {report.content_digest}"):
+            return
+        if report.status == "final":
             self.counts["windows"] += 1
         lines = self.windows.setdefault(report.model_id, {})
         key = (report.window_start_ms, report.model_version)

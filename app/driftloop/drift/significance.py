@@ -13,7 +13,6 @@ __all__ = [
     "ChiSquare",
     "PooledTable",
     "chi_square_of_table",
-    "chi_square_test",
     "fisher_greater",
     "g_of_table",
     "ks_p_value",
@@ -99,20 +98,6 @@ class ChiSquare(NamedTuple):
     pooled: int
 
 
-def chi_square_test(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ChiSquare | None:
-    """Pearson's test of homogeneity on the 2 x k table of reference and current counts, both of shape (k,).
-
-    Both rows are samples; taking the reference for the truth (a goodness-of-fit test) alarms more and more often as
-    windows grow. Categories that expect fewer than 5 rows on either side are pooled, rarest first, until the pool
-    expects 5. No continuity correction: ``scipy.stats.chi2_contingency(pooled table, correction=False)``. None if
-    either side has no rows; with fewer than two categories left the p-value is 1.
-    """
-    reference_rows, rows = int(reference.sum()), int(current.sum())
-    if not reference_rows or not rows:
-        return None
-    return chi_square_of_table(pool_rare_categories(reference, current))
-
-
 class PooledTable(NamedTuple):
     """Counts of shape (2, k) of reference and window, and how many categories were pooled into the first column."""
 
@@ -154,7 +139,12 @@ def pool_rare_categories(
 
 
 def chi_square_of_table(pooled: PooledTable) -> ChiSquare:
-    """Pearson's test on a pooled table."""
+    """Pearson's test of homogeneity on a pooled table.
+
+    Both rows are samples; taking the reference for the truth (a goodness-of-fit test) alarms more and more often as
+    windows grow. No continuity correction: ``scipy.stats.chi2_contingency(pooled.table, correction=False)``. With fewer
+    than two columns the p-value is 1.
+    """
     table, rare = pooled
     if table.shape[1] < 2:
         return ChiSquare(0.0, 0, 1.0, rare)

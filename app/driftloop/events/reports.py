@@ -112,7 +112,7 @@ class QualityReport(Struct, frozen=True, kw_only=True):
 
     ``statistic`` counts as too much from ``threshold`` on (``volume``: outside [``low``, ``high``]) if it is
     significant too; ``p_value`` is None where nothing is left to chance. ``breaks_inputs``: what a model would learn
-    from this window is the break, so a retraining on drift is held back.
+    from this window is the break, so a retraining for what the window says is held back.
     """
 
     check: str
@@ -247,8 +247,9 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     the number of windows with rows that it was merged from.
     ``confusion`` has a row for each true class and a column for each predicted one (binary: negative, positive).
     ``drifted_importance`` is the drifting features' share of the judged features' importance, None if none is known.
-    ``made_by`` names the software that wrote it, ``source_partitions`` is how many there were: neither is part of the
-    content that ``content_digest`` is of.
+    What says where it comes from is no part of the content that ``content_digest`` is of: ``made_by`` names the
+    software that wrote it, ``source_partitions`` is how many there were, ``limits`` the process settings that decide
+    which rows count, and ``logs`` the ids of the cluster and its topics of predictions and labels (empty: not known).
     """
 
     report_id: str
@@ -286,4 +287,6 @@ class WindowReport(Struct, frozen=True, kw_only=True):
     concept: list[ConceptReport] = field(default_factory=list)
     made_by: str = ""
     source_partitions: int = 0
+    limits: dict[str, int] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION

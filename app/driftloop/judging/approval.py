@@ -13,7 +13,7 @@ from driftloop.judging.signals import Signal
 from driftloop.spec.model import AlertRules
 from driftloop.windows.assembly import WindowKey
 
-__all__ = ["Approved", "alert_unapproved", "always_approved"]
+__all__ = ["NOT_REGISTERED", "Approved", "alert_unapproved", "always_approved"]
 
 #: ``approved(model_id, model_version, at_ms)``: whether the version may serve at that event time.
 Approved = Callable[[str, str, int], bool]
@@ -22,6 +22,8 @@ Approved = Callable[[str, str, int], bool]
 NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 #: Of more versions that nobody registered, those with most predictions have an alert.
 MOST_UNREGISTERED: Final = 20
+#: Method of an alert on predictions of a version that the registry does not hold; of others it is ``approval``.
+NOT_REGISTERED: Final = "registration"
 
 
 def always_approved(model_id: str, model_version: str, at_ms: int) -> bool:
@@ -63,7 +65,7 @@ def alert_unapproved(
             severity="critical",
             statistic=float(rows),
             threshold=1.0,
-            method="approval",
+            method=NOT_REGISTERED if strays else "approval" if bad else "",  # a resolution keeps its alert's
             message=_message(version, rows, strays, bad),
         )
         book, events = step(

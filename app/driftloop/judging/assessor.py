@@ -6,48 +6,60 @@ Knows no Kafka and no database: profiles, states and earlier reports are looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from driftloop.events.messages import PartialMessage, SourceProgress, SourceRange
+from driftloop.events.messages import PartialMessage, SourceProgress
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import NEVER_MS
 from driftloop.judging.approval import Approved, always_approved
-from driftloop.judging.assess import Judged, judge_window, segments_of
+from driftloop.judging.assess import Judged, judge_window
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.empty import empty_window_ends
+from driftloop.judging.merging import PartMerger
 from driftloop.judging.provisional import provisional_report
-from driftloop.judging.report import Beside, MergedPart, report_of
-from driftloop.judging.report_ids import report_id_of
+from driftloop.judging.restating import Restater
 from driftloop.judging.state import ModelState
-from driftloop.monitoring.catalog import new_outcomes
-from driftloop.monitoring.unregistered import UNREGISTERED, names_of, unregistered_profile
-from driftloop.performance.estimated.estimator import estimator_of
-from driftloop.performance.outcomes import OutcomeStats
+from driftloop.monitoring.unregistered import UNREGISTERED, names_of
 from driftloop.profiles.inputs import InputStats
 from driftloop.profiles.reference import ReferenceProfile
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
-from driftloop.windows.assembly import Assembly, HeldPartial, PartKey, WindowKey, WindowParts
+from driftloop.windows.assembly import Assembly, HeldPartial, WindowKey, WindowParts
 
 __all__ = ["Advance", "Assessor", "Lookups"]
 
 _decode_state = msgspec.json.Decoder(ModelState).decode
 _encode = msgspec.json.Encoder().encode
-_decode_progress = msgspec.json.Decoder(list[SourceProgress]).decode
+
+
+class _Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an assembly is stored: the progress of its sources, by which event time it has forgotten windows, and up
+    to where it had read the log."""
+
+    sources: list[SourceProgress] = []
+    passed_ms: int = NEVER_MS
+    next_offset: int = 0
+
+
+#: A list: what earlier releases have stored.
+_decode_progress = msgspec.json.Decoder(_Progress | list[SourceProgress]).decode
 
 
 @dataclass(frozen=True)
 class Lookups:
     """Where an assessor finds what was stored before: a version's profile, a model's state, a final report with its
-    merged statistics. The last two give None for what is not there yet. ``approved``: which versions may serve."""
+    merged statistics. The last two give None for what is not there yet. ``approved``: which versions may serve;
+    ``promoted``: which have been champion."""
 
     profile: Callable[[str, str], ReferenceProfile]
     state: Callable[[str], bytes | None]
     report: Callable[[str], tuple[WindowReport, bytes] | None]
     approved: Approved = always_approved
+    promoted: Approved = always_approved
 
 
 @dataclass
@@ -81,18 +93,24 @@ class Assessor:
     ) -> None:
         self._specs = specs
         self._digests = {model: spec_digest(spec) for model, spec in specs.items()}
-        self._assembly = Assembly(specs, source_partitions)
+        stored = _decode_progress(progress) if progress else _Progress()
+        if isinstance(stored, list):
+            stored = _Progress(sources=stored)
+        self._assembly = Assembly(specs, source_partitions, stored.passed_ms)
+        for known in stored.sources:
+            self._assembly.add_progress(known)
         self._lookups = lookups
-        self._earlier = EarlierWindows(lookups.report, self._decode)
+        self._merger = PartMerger(specs, lookups.profile)
+        self._earlier = EarlierWindows(lookups.report, self._merger.decode)
+        self._restater = Restater(specs, self._digests, self._merger, self._earlier, lookups.report)
         self._states: dict[str, ModelState] = {}
         #: Offsets of the partials in each provisional report.
         self._shown: dict[tuple[WindowKey, str], tuple[int, ...]] = {}
         self.next_offset = start_offset
         self.foreign_models: set[str] = set()
-        #: Why statistics of a model were left out: made with other settings of its spec, or damaged.
-        self.left_out: dict[str, str] = {}
-        for known in _decode_progress(progress) if progress else []:
-            self._assembly.add_progress(known)
+        #: By model, windows that something reached which had been forgotten.
+        self.forgotten: Counter[str] = Counter()
+        self._known_to_offset = stored.next_offset
 
     @property
     def progress(self) -> Mapping[int, SourceProgress]:
@@ -103,6 +121,11 @@ class Assessor:
     def maxima_ms(self) -> tuple[int, int]:
         """Largest event times of predictions and labels that all source partitions have come to."""
         return self._assembly.maxima_ms()
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why statistics of a model were left out, by model: made with other settings of its spec, or damaged."""
+        return self._merger.left_out
 
     def take(self, messages: Iterable[tuple[int, PartialMessage]]) -> None:
         """Take in records (offset, message) of the topic of partials; those taken in before are skipped."""
@@ -131,6 +154,9 @@ class Assessor:
                 self._judge(key, parts, result.judged)
                 self._assembly.close(key)
                 touched.add(key.model_id)
+            elif parts.forgotten and key.end_ms <= self._judged_until_ms(key):
+                self._assembly.drop(key)
+                self.forgotten[key.model_id] += any(one.log_offset >= self._known_to_offset for one in parts.held())
             else:
                 # Judged before: a partial published again after a restart, one of a source that was idle until now, or
                 # late rows of a window that had no others.
@@ -139,12 +165,15 @@ class Assessor:
             for part in sorted(parts.restated):
                 if part[0] == UNREGISTERED:
                     continue
-                self._restate(key, part, parts, result.judged)
+                self._restater.restate(key, part, parts, result.judged)
             parts.restated.clear()
         self._assembly.forget_expired()
         result.states = {model: _encode(self._state(model)) for model in sorted(touched)}
         result.restart_offset = self._assembly.restart_offset(self.next_offset)
-        result.progress = _encode(sorted(self._assembly.progress.values(), key=lambda known: known.source_partition))
+        sources = sorted(self._assembly.progress.values(), key=lambda known: known.source_partition)
+        result.progress = _encode(
+            _Progress(sources=sources, passed_ms=self._assembly.passed_ms, next_offset=self.next_offset)
+        )
         return result
 
     def open_reports(self, limit: int) -> list[tuple[WindowReport, bytes]]:
@@ -166,7 +195,7 @@ class Assessor:
         self._shown = seen
         reports = []
         for _, key, version, held, offsets in sorted(changed, key=lambda item: item[:3])[:limit]:
-            part = self._merge(key, (version, ""), held)
+            part = self._merger.merge(key, (version, ""), held)
             reports.append(
                 provisional_report(
                     key,
@@ -216,7 +245,7 @@ class Assessor:
         return state.last_input_end_ms if key.kind == "input" else state.last_outcome_end_ms
 
     def _judge(self, key: WindowKey, parts: WindowParts, judged: Judged) -> None:
-        merged = [self._merge(key, part, sources.values()) for part, sources in parts.in_time.items()]
+        merged = [self._merger.merge(key, part, sources.values()) for part, sources in parts.in_time.items()]
         unregistered: dict[str, int] = {}
         for stray in [part for part in merged if part.version == UNREGISTERED]:
             merged.remove(stray)
@@ -224,7 +253,7 @@ class Assessor:
                 unregistered = names_of(stray.stats)
         last = self._state(key.model_id).quality.version
         if not merged and last:
-            merged = [self._empty_part(key, last)]
+            merged = [self._merger.empty(key, last)]
         step = judge_window(
             key,
             merged,
@@ -234,6 +263,7 @@ class Assessor:
             self._earlier,
             self._lookups.approved,
             unregistered,
+            self._lookups.promoted,
         )
         for report, stats in step.reports:
             if not report.sliding:
@@ -244,121 +274,8 @@ class Assessor:
         """A window without a row, reported for the version that served last."""
         state = self._state(key.model_id)
         version = state.quality.version
-        nothing = self._empty_part(key, version)
+        nothing = self._merger.empty(key, version)
         judged.add(judge_window(key, [nothing], state, self._specs[key.model_id], self._digests[key.model_id]))
-
-    def _empty_part(self, key: WindowKey, version: str) -> MergedPart:
-        profile = self._profile(key.model_id, version)
-        return MergedPart(version, "", self._nothing(key, (version, "")), [], profile)
-
-    def _profile(self, model_id: str, version: str) -> ReferenceProfile:
-        if version == UNREGISTERED:
-            return unregistered_profile(model_id)
-        return self._lookups.profile(model_id, version)
-
-    def _restate(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> None:
-        """Report again with what came after the final report, which itself stays as it is."""
-        restated = self._restated(key, part, parts, judged)
-        if restated is None:
-            return
-        spec = self._specs[key.model_id]
-        groups = None
-        if key.kind == "outcome" and not part[1] and spec.performance.fairness:
-            groups = segments_of(part[0], self._siblings(key, part[0], parts, judged))
-        judged.reports.append(
-            report_of(
-                key,
-                restated,
-                spec,
-                self._digests[key.model_id],
-                Beside(groups=groups, earlier=self._earlier),
-                status="restated",
-            )
-        )
-
-    def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:
-        """What was reported with what came after it; None if nothing did."""
-        earlier = self._reported(key, part, judged)
-        reported = set() if earlier is None else {source.partition for source in earlier[0].sources}
-        missed = [held for at, held in parts.in_time.get(part, {}).items() if at not in reported]
-        late = list(parts.late.get(part, {}).values())
-        if not missed and not late:
-            return None
-        restated = self._merge(key, part, [*missed, *late])
-        if late:
-            restated.late_rows = _rows(self._merge(key, part, late))
-        if earlier is not None:
-            reported_stats = self._readable(key, part, earlier[1])
-            if reported_stats is None:
-                return None  # what was reported by another spec stays as it is
-            _merge_into(restated.stats, reported_stats)
-            restated.sources = sorted([*earlier[0].sources, *restated.sources])
-        return restated
-
-    def _reported(self, key: WindowKey, part: PartKey, judged: Judged) -> tuple[WindowReport, bytes] | None:
-        """The final report of a part with its statistics, perhaps judged a moment ago and not stored yet."""
-        report_id = report_id_of(key, *part)
-        fresh = ((report, stats) for report, stats in judged.reports if report.report_id == report_id)
-        return next((pair for pair in fresh if pair[0].status == "final"), None) or self._lookups.report(report_id)
-
-    def _siblings(self, key: WindowKey, version: str, parts: WindowParts, judged: Judged) -> Iterator[MergedPart]:
-        """Every segment of a version in an outcome window, restated or as it was reported."""
-        profile = self._profile(key.model_id, version)
-        for segment in sorted(profile.segments):
-            part = (version, segment)
-            merged = self._restated(key, part, parts, judged)
-            if merged is None:
-                reported = self._reported(key, part, judged)
-                if reported is None:
-                    continue
-                stats = self._readable(key, part, reported[1])
-                if stats is None:
-                    continue
-                merged = MergedPart(version, segment, stats, reported[0].sources, profile.for_segment(segment))
-            yield merged
-
-    def _merge(self, key: WindowKey, part: PartKey, partials: Iterable[HeldPartial]) -> MergedPart:
-        version, segment = part
-        profile = self._profile(key.model_id, version).for_segment(segment)
-        ranges: list[SourceRange] = []
-        total: InputStats | OutcomeStats | None = None
-        left_out = 0
-        for held in sorted(partials, key=lambda held: held.partial.source):
-            stats = self._readable(key, part, bytes(held.partial.stats))
-            if stats is None:
-                left_out += 1
-                continue
-            ranges.append(held.partial.source)
-            if total is None:
-                total = stats
-            else:
-                _merge_into(total, stats)
-        if total is None:
-            total = self._nothing(key, part)
-        return MergedPart(version, segment, total, ranges, profile, left_out=left_out)
-
-    def _nothing(self, key: WindowKey, part: PartKey) -> InputStats | OutcomeStats:
-        """Empty statistics of a part; with the estimator, so that what is merged with them brings its estimates."""
-        spec, profile = self._specs[key.model_id], self._profile(key.model_id, part[0])
-        if key.kind == "input":
-            return InputStats(profile.for_segment(part[1]), estimator_of(spec, profile))
-        return new_outcomes(spec, profile, part[1])
-
-    def _readable(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats | None:
-        """Decoded statistics, or None, noted in :attr:`left_out`, if they do not add up with those of the present spec:
-        it has changed while the window was open."""
-        try:
-            return self._decode(key, part, stats)
-        except ValueError as error:
-            self.left_out[key.model_id] = str(error)
-            return None
-
-    def _decode(self, key: WindowKey, part: PartKey, stats: bytes) -> InputStats | OutcomeStats:
-        profile = self._profile(key.model_id, part[0])
-        if key.kind == "input":
-            estimator = estimator_of(self._specs[key.model_id], profile)
-            return InputStats.decode(stats, profile.for_segment(part[1]), estimator)
-        return OutcomeStats.decode(stats, new_outcomes(self._specs[key.model_id], profile, part[1]))
 
     def _state(self, model_id: str) -> ModelState:
         state = self._states.get(model_id)
@@ -366,16 +283,3 @@ class Assessor:
             stored = self._lookups.state(model_id)
             state = self._states[model_id] = ModelState() if stored is None else _decode_state(stored)
         return state
-
-
-def _merge_into(total: InputStats | OutcomeStats, other: InputStats | OutcomeStats) -> None:
-    if isinstance(total, InputStats):
-        assert isinstance(other, InputStats), "input statistics merge with their like"
-        total.merge(other)
-    else:
-        assert isinstance(other, OutcomeStats), "outcome statistics merge with their like"
-        total.merge(other)
-
-
-def _rows(part: MergedPart) -> int:
-    return part.stats.rows if isinstance(part.stats, InputStats) else part.stats.labeled

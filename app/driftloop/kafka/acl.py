@@ -65,6 +65,8 @@ def rights_of(component: str, settings: Settings) -> list[Right]:
             return sorted({*rights, *_groups(f"{app}-monitor", _READERS_GROUP)})
         case "assessor":
             rights = _read(topics.window_partials, topics.model_events) + _write(topics.dead_letters, *outbox)
+            # A report names the logs that it was made from.
+            rights += [Right("topic", topic, "describe") for topic in (topics.predictions, topics.labels)]
             return sorted({*rights, *_groups(f"{app}-assessor", _READERS_GROUP)})
         case "trainer":
             # How far monitors are says what has matured, for comparisons in shadow.

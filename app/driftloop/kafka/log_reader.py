@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -20,6 +20,7 @@ from driftloop.kafka.config import ClientConfig
 __all__ = [
     "LogReadError",
     "Record",
+    "at_their_ends",
     "end_offset",
     "end_offsets",
     "partition_count",
@@ -142,6 +143,29 @@ def read_batches(
             [message.value() for message in messages],
             [message.headers() or () for message in messages],
         )
+
+
+def at_their_ends(
+    config: ClientConfig, offsets: Mapping[tuple[str, int], int], timeout_s: float = 5.0
+) -> set[tuple[str, int]]:
+    """Of topic partitions those that have no record at the given offset or after it (markers of transactions are
+    none). One that does not answer in time is not among them; :class:`LogReadError` for one that cannot be read."""
+    consumer = Consumer(reader_config(config))
+    try:
+        consumer.assign([TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()])
+        waiting, ended = set(offsets), set()
+        deadline_s = time.monotonic() + timeout_s
+        while waiting and time.monotonic() < deadline_s:
+            for message in consume(consumer, 100, 0.1):
+                at = (message.topic(), message.partition())
+                if is_end(message) and at in waiting:
+                    ended.add(at)
+                elif at in waiting:
+                    consumer.pause([TopicPartition(*at)])
+                waiting.discard(at)
+        return ended
+    finally:
+        consumer.close()
 
 
 def read_topic(

@@ -21,12 +21,14 @@ MAX_MESSAGE_BYTES = 2_097_152
 class DeliveryError(RuntimeError):
     """Records that were not written, or not known to be written. ``failed`` says how many of them.
 
-    Without retrying they are lost: produce them again, or do not acknowledge what they were made from.
+    Without retrying they are lost: produce them again, or do not acknowledge what they were made from. ``broken`` says
+    that this producer will never write anything again.
     """
 
-    def __init__(self, message: str, failed: int) -> None:
+    def __init__(self, message: str, failed: int, *, broken: bool = False) -> None:
         super().__init__(message)
         self.failed = failed
+        self.broken = broken
 
 
 class Producer:
@@ -88,7 +90,9 @@ class Producer:
                 # Queued records are written or time out (message.timeout.ms), so this ends.
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise DeliveryError(f"cannot write to {topic}: {error.args[0].str()}", 1) from error
+                reason: KafkaError = error.args[0]
+                broken = reason.fatal() or reason.code() == KafkaError._FATAL
+                raise DeliveryError(f"cannot write to {topic}: {reason.str()}", 1, broken=broken) from error
             else:
                 return
 
@@ -115,13 +119,13 @@ class Producer:
             cause = error if isinstance(error, KafkaException) else error.__cause__
             if not isinstance(cause, KafkaException):
                 raise
-            reason = cause.args[0].str()
-            raise DeliveryError(f"nothing can be written any more: {reason}", len(self._producer)) from error
+            why = cause.args[0].str()
+            raise DeliveryError(f"nothing can be written any more: {why}", len(self._producer), broken=True) from error
         with self._lock:
-            failed, reason = self._failed, self._first_failure
+            failed, why = self._failed, self._first_failure
             self._failed, self._first_failure = 0, ""
         if failed:
-            raise DeliveryError(f"{failed} records were not written; the first: {reason}", failed + waiting)
+            raise DeliveryError(f"{failed} records were not written; the first: {why}", failed + waiting)
         if waiting:
             raise DeliveryError(
                 f"{waiting} records are not written after {timeout_s:g} s; check that the broker is up and reachable",

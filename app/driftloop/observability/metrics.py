@@ -214,7 +214,7 @@ class Metrics:
             self._show_open_commands(model_id)
 
     def observe_model_event(self, event: ModelEvent) -> None:
-        """Count a registry event and its gates, and point the aliases at their versions."""
+        """Count a registry event and its gates. Where aliases point is the registry's to say: :meth:`set_aliases`."""
         self._families.model_events.add((event.model_id, event.kind))
         with self._budget.lock:
             if event.command_id is not None and event.model_id in self._open_commands:
@@ -225,17 +225,12 @@ class Metrics:
             self._gated[event.model_id] = event.model_version
             for gate in event.gates:
                 self._families.gates.add((event.model_id, gate.gate, "passed" if gate.passed else "failed"))
-        if event.kind in ("promoted", "rolled_back"):
-            self.set_alias(event.model_id, "champion", event.model_version)
-            self.set_alias(event.model_id, "challenger", None)
-        elif event.kind in ("registered", "shadow_started", "canary_started"):
-            self.set_alias(event.model_id, "challenger", event.model_version)
-        elif event.kind == "rejected":
-            self.set_alias(event.model_id, "challenger", None)
 
-    def set_alias(self, model_id: str, alias: str, version: str | None) -> None:
-        """Point ``champion`` or ``challenger`` at a version, or at none."""
-        self._families.model.replace((model_id, alias), {} if version is None else {(model_id, version, alias): 1.0})
+    def set_aliases(self, model_id: str, *, champion: str | None, challenger: str | None) -> None:
+        """Point each alias of a model at a version, or at none."""
+        for alias, version in (("champion", champion), ("challenger", challenger)):
+            shown: dict[Labels, float] = {} if version is None else {(model_id, version, alias): 1.0}
+            self._families.model.replace((model_id, alias), shown)
 
     def training(self, model_id: str, seconds: float, outcome: str) -> None:
         """A run ended: ``promoted``, ``registered``, ``rejected``, ``failed`` or ``held``."""

@@ -15,7 +15,7 @@ from driftloop.performance.bounded_sums import BoundedSums
 from driftloop.performance.calibration import CalibrationGroups, brier_parts, calibration_error, calibration_groups
 from driftloop.performance.confusion import CONFUSION_METRICS, Confusion, proportion
 from driftloop.performance.exact_scores import ExactScores
-from driftloop.performance.intervals import normal_interval, wilson_interval
+from driftloop.performance.intervals import wilson_interval
 from driftloop.performance.lift import lift
 from driftloop.performance.logarithm import natural_log
 from driftloop.performance.metrics import MetricValue
@@ -137,16 +137,6 @@ class BinarySums:
         size = self._bins.size
         return exact or ScoreTable.binned(self._bins.edges, self.scores[size:], self.scores[:size])
 
-    def mean(self, index: int, rows: int, confidence: float, most: float | None) -> MetricValue:
-        """Mean of one of the bounded sums, none negative, with its normal interval."""
-        mean = self.bounded.mean(index, rows)
-        if rows < 2:
-            return MetricValue(mean, None, None, rows)
-        low, high = normal_interval(mean, self.bounded.variance(index, index + 1, rows), rows, confidence)
-        if low is None or high is None:
-            return MetricValue(mean, None, None, rows)
-        return MetricValue(mean, max(0.0, low), high if most is None else min(most, high), rows)
-
     def to_wire(self) -> dict[str, Any]:
         wire = {"bounded": self.bounded.to_wire(), "confusion": self.confusion, "scores": to_sparse(self.scores)}
         if self.exact is not None:
@@ -208,7 +198,7 @@ class _View:
         return brier_parts(self.groups, brier, self.confidence)
 
     def mean(self, index: int, most: float | None) -> MetricValue:
-        return self.sums.mean(index, self.rows, self.confidence, most)
+        return self.sums.bounded.mean_metric(index, self.rows, self.confidence, most)
 
     def share(self, part: int, whole: int) -> MetricValue:
         return proportion(part, whole, self.rows, self.confidence)

@@ -7,6 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from driftloop.performance.intervals import normal_interval
+from driftloop.performance.metrics import MetricValue
+
 __all__ = ["BoundedSums"]
 
 _FRACTION_BITS: Final = 50
@@ -65,6 +68,17 @@ class BoundedSums:
         """Sample variance of the terms, given the index of the sum of their squares; ``rows`` > 1. Never negative."""
         spread = rows * (self.totals[square_index] << _FRACTION_BITS) - self.totals[index] ** 2
         return max(0, spread) / ((rows * (rows - 1)) << (2 * _FRACTION_BITS))
+
+    def mean_metric(self, index: int, rows: int, confidence: float, most: float | None) -> MetricValue:
+        """The mean of terms from 0 to ``most`` (None: unbounded), whose squares are summed next to them, with its
+        normal interval."""
+        mean = self.mean(index, rows)
+        if rows < 2:
+            return MetricValue(mean, None, None, rows)
+        low, high = normal_interval(mean, self.variance(index, index + 1, rows), rows, confidence)
+        if low is None or high is None:
+            return MetricValue(mean, None, None, rows)
+        return MetricValue(mean, max(0.0, low), high if most is None else min(most, high), rows)
 
     def to_wire(self) -> list[str]:
         """Hexadecimal integers: JSON readers elsewhere may not keep more than 53 bits of a number."""

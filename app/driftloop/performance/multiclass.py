@@ -15,7 +15,6 @@ from driftloop.performance.binary import log_losses
 from driftloop.performance.bounded_sums import BoundedSums
 from driftloop.performance.calibration import calibration_error, calibration_groups
 from driftloop.performance.confusion import CONFUSION_METRICS, Confusion, proportion
-from driftloop.performance.intervals import normal_interval
 from driftloop.performance.metrics import MetricValue
 from driftloop.performance.score_table import ScoreTable
 from driftloop.performance.sparse import load_sparse, to_sparse
@@ -115,16 +114,6 @@ class MulticlassSums:
         others, own = self.class_scores[2 * index * bins :][: 2 * bins].reshape(2, bins)
         return ScoreTable.binned(ranking.score_bins(bins).edges, own, others)
 
-    def mean(self, index: int, rows: int, confidence: float, most: float | None) -> MetricValue:
-        """Mean of one of the bounded sums, none negative, with its normal interval."""
-        mean = self.bounded.mean(index, rows)
-        if rows < 2:
-            return MetricValue(mean, None, None, rows)
-        low, high = normal_interval(mean, self.bounded.variance(index, index + 1, rows), rows, confidence)
-        if low is None or high is None:
-            return MetricValue(mean, None, None, rows)
-        return MetricValue(mean, max(0.0, low), high if most is None else min(most, high), rows)
-
     def to_wire(self) -> dict[str, Any]:
         return {
             "bounded": self.bounded.to_wire(),
@@ -179,11 +168,11 @@ class _View:
         if name in CONFUSION_METRICS:
             return CONFUSION_METRICS[name](self._confusion, self._confidence)
         if name == "log_loss":
-            return self._sums.mean(_LOSS, self._rows, self._confidence, None)
+            return self._sums.bounded.mean_metric(_LOSS, self._rows, self._confidence, None)
         if not self._whole:
             return MetricValue(None, None, None, self._rows)
         if name == "brier":
-            return self._sums.mean(_BRIER, self._rows, self._confidence, 2.0)
+            return self._sums.bounded.mean_metric(_BRIER, self._rows, self._confidence, 2.0)
         if name == "ece":
             edges = ranking.score_bins(_TOP_BINS).edges
             table = ScoreTable.binned(edges, self._sums.top[_TOP_BINS:], self._sums.top[:_TOP_BINS])

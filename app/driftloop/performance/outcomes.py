@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftloop.events.decoding import DAMAGED, UNDECODABLE, Count
+from driftloop.events.decoding import DAMAGED
 from driftloop.performance.arrivals import Arrivals
 from driftloop.performance.binary import BinarySums
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.loss_bins import LossBins, LossSettings
 from driftloop.performance.losses import losses_of
-from driftloop.performance.metrics import METRIC_DIRECTION, TASK_METRICS, MetricValue
-from driftloop.performance.multiclass import MulticlassSums
-from driftloop.performance.ranked_lists import RankedListSums
-from driftloop.performance.regression import RegressionSums
+from driftloop.performance.metrics import MetricValue
+from driftloop.performance.outcome_wire import OutcomeWire, read_outcomes, write_outcomes
 from driftloop.performance.score_bands import ScoreBands, band_scores
+from driftloop.performance.task_sums import add_rows, confusion_of, metric_names, new_sums
 from driftloop.spec.basics import Task
 from driftloop.spec.metrics import direction_of
 from driftloop.spec.model import ModelSpec, ValueSpec
 
-__all__ = ["METRIC_DIRECTION", "TASK_METRICS", "MetricValue", "OutcomeStats", "without_arrivals"]
-
-TaskSums = BinarySums | RegressionSums | MulticlassSums | RankedListSums
-#: Up to so many classes a report holds the confusion matrix itself.
-MAX_REPORTED_CLASSES = 50
-
-
-class _Wire(msgspec.Struct, forbid_unknown_fields=False):
-    settings: list[Any]
-    predicted: Count
-    labeled: Count
-    delays: list[list[int]]
-    sums: dict[str, Any]
-    arrivals: dict[str, Any] | None = None
-    losses: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    bands: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-
-
-_DECODER = msgspec.json.Decoder(_Wire)
-_ENCODER = msgspec.json.Encoder()
+__all__ = ["OutcomeStats"]
 
 
 class OutcomeStats:
@@ -96,28 +75,16 @@ class OutcomeStats:
         #: Predictions and labels by band of scores, if they are counted.
         self.bands: ScoreBands | None = ScoreBands(bands) if bands else None
         self._delays = DelayHistogram()
-        self._settings: tuple[Any, ...]
-        self._sums: TaskSums
-        if task == "binary":
-            self._settings = (task, float(decision_threshold), score_bins)
-            if exact_rows:
-                self._settings += (f"exact_rows={exact_rows}",)
-            if value is not None and value.column is not None:
-                self._settings += (f"value={value.column}",)
-            self._sums = BinarySums(float(decision_threshold), score_bins, exact_rows, value)
-        elif task == "regression":
-            if not np.isfinite(center):
-                raise ValueError(f"center must be a finite number, got {center!r}")
-            self._settings = (task, float(center))
-            self._sums = RegressionSums(float(center))
-        elif task == "multiclass":
-            self._settings = (task, *classes)
-            self._sums = MulticlassSums(len(classes))
-        elif task == "ranking":
-            self._settings = (task, *cutoffs)
-            self._sums = RankedListSums(cutoffs)
-        else:
-            raise ValueError(f"task must be one of {', '.join(TASK_METRICS)}; got {task!r}")
+        self._sums, self._settings = new_sums(
+            task,
+            classes=classes,
+            decision_threshold=decision_threshold,
+            center=center,
+            score_bins=score_bins,
+            exact_rows=exact_rows,
+            cutoffs=cutoffs,
+            value=value,
+        )
 
     @classmethod
     def of_spec(
@@ -189,17 +156,7 @@ class OutcomeStats:
             return
         if self.arrivals is not None or self.losses is not None:
             offsets_ms = _offsets(offsets_ms, rows)
-        sums = self._sums
-        if isinstance(sums, RankedListSums):
-            sums.update(predictions, labels, sign)  # type: ignore[arg-type]
-        elif isinstance(sums, RegressionSums):
-            sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.float64), sign)
-        elif isinstance(sums, BinarySums):
-            sums.update(
-                np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign, weights
-            )
-        else:
-            sums.update(np.ascontiguousarray(predictions, np.float64), np.ascontiguousarray(labels, np.int64), sign)
+        add_rows(self._sums, predictions, labels, sign, weights)
         self._delays.add(np.asarray(delays_ms, np.int64), sign)
         if self.bands is not None:
             self.bands.add_labeled(band_scores(self.task, np.asarray(predictions, np.float64)), sign)
@@ -283,14 +240,9 @@ class OutcomeStats:
     @property
     def confusion(self) -> list[list[int]] | None:
         """Counts by truth (rows) and decision (columns); None without such a matrix, or with very many classes."""
-        sums = self._sums
-        if self.labeled <= 0 or not sums.consistent:
+        if self.labeled <= 0 or not self._sums.consistent:
             return None
-        if isinstance(sums, BinarySums):
-            return sums.matrix()
-        if isinstance(sums, MulticlassSums) and sums.classes <= MAX_REPORTED_CLASSES:
-            return sums.matrix()
-        return None
+        return confusion_of(self._sums)
 
     def metrics(self, confidence: float = 0.95, names: Iterable[str] | None = None) -> dict[str, MetricValue]:
         """Metrics of the task with their intervals: those named, or all; undefined (None) while there is no labeled
@@ -299,7 +251,7 @@ class OutcomeStats:
         Also all undefined where the sums show that more was taken out than is here (corrections of labels that are in
         another one, not merged yet).
         """
-        wanted = list(self._all_metrics() if names is None else names)
+        wanted = list(metric_names(self.task, self._sums) if names is None else names)
         unknown = [name for name in wanted if direction_of(self.task, name) is None]
         if unknown:
             raise ValueError(f"a {self.task} task has no metric {unknown[0]!r}")
@@ -307,13 +259,10 @@ class OutcomeStats:
             return {name: MetricValue(None, None, None, max(0, self.labeled)) for name in wanted}
         return self._sums.metrics(confidence, wanted)
 
-    def _all_metrics(self) -> Iterable[str]:
-        return self._sums.names() if isinstance(self._sums, RankedListSums) else TASK_METRICS[self.task]
-
     def encode(self) -> bytes:
         """JSON for :meth:`decode`. Equal statistics give equal bytes."""
-        return _ENCODER.encode(
-            _Wire(
+        return write_outcomes(
+            OutcomeWire(
                 settings=list(self._settings),
                 predicted=self.predicted,
                 labeled=self.labeled,
@@ -331,25 +280,19 @@ class OutcomeStats:
 
         Raises ``ValueError`` if they were made with other settings or are damaged.
         """
-        try:
-            wire = _DECODER.decode(data)
-        except UNDECODABLE as error:
-            raise ValueError(f"not outcome statistics: {error}") from error
+        wire = read_outcomes(data)
         if tuple(wire.settings) != like._settings:
             raise ValueError(
                 f"these outcome statistics were made with the settings {tuple(wire.settings)}, but "
                 f"{like._settings} are wanted: the model's spec has changed since"
             )
-        stats = cls.__new__(cls)
-        stats.task = like.task
-        stats._settings = like._settings
+        stats = like.copy()
         stats.predicted = wire.predicted
         stats.labeled = wire.labeled
         stats._delays = DelayHistogram()
-        stats._sums = like._sums.copy()
-        stats.arrivals = None if like.arrivals is None or wire.arrivals is None else like.arrivals.copy()
-        stats.losses = None
-        stats.bands = None
+        stats.losses = stats.bands = None
+        if wire.arrivals is None:
+            stats.arrivals = None
         try:
             stats._delays.load(wire.delays)
             stats._sums.load(wire.sums)
@@ -381,13 +324,6 @@ class OutcomeStats:
 
     def __repr__(self) -> str:
         return f"OutcomeStats({self.task!r}, predicted={self.predicted}, labeled={self.labeled})"
-
-
-def without_arrivals(data: bytes) -> bytes:
-    """Encoded statistics without what only an open window needs."""
-    wire = _DECODER.decode(data)
-    wire.arrivals = None
-    return _ENCODER.encode(wire)
 
 
 def _offsets(offsets_ms: NDArray[np.int64] | None, rows: int) -> NDArray[np.int64]:

@@ -5,6 +5,8 @@ Each writes status, alias, a row of the history and the model event. Whether it 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sqlalchemy import Connection
 
 from driftloop.registry._aliases import aliases_of, champion_stack, move_alias
@@ -110,33 +112,18 @@ def refuse(
 ) -> None:
     """The version does not become champion. If a newer one is the challenger by now, that one stays it; if an older one
     is still compared with the champion, that one is the challenger again."""
-    names = aliases_of(connection, row.model_id)
-    challenger = names.get(CHALLENGER)
+    challenger = aliases_of(connection, row.model_id).get(CHALLENGER)
     if challenger in (row.version, None):
         challenger = watched_version(connection, row.model_id, but=row.version)
-    move_alias(
-        connection,
-        row.model_id,
-        CHALLENGER,
-        challenger,
-        action="rejected",
-        subject=row.version,
-        reason=reason,
-        actor=actor,
-        event_time_ms=event_time_ms,
-        command_id=command_id,
-    )
-    set_status(connection, row.model_id, row.version, "rejected")
-    announce(
+    _not_champion(
         connection,
         "rejected",
-        row.model_id,
         row,
-        event_time_ms=event_time_ms,
-        previous_version=names.get(CHAMPION),
-        command_id=command_id,
+        challenger,
         reason=reason,
         actor=actor,
+        event_time_ms=event_time_ms,
+        command_id=command_id,
     )
 
 
@@ -150,27 +137,50 @@ def ask_for_approval(
     command_id: str | None = None,
 ) -> None:
     """The version waits for a person; the aliases stay as they are."""
-    names = aliases_of(connection, row.model_id)
+    _not_champion(
+        connection,
+        "awaiting_approval",
+        row,
+        aliases_of(connection, row.model_id).get(CHALLENGER),
+        reason=reason,
+        actor=actor,
+        event_time_ms=event_time_ms,
+        command_id=command_id,
+    )
+
+
+def _not_champion(
+    connection: Connection,
+    what: Literal["rejected", "awaiting_approval"],
+    row: VersionRow,
+    challenger: str | None,
+    *,
+    reason: str,
+    actor: str,
+    event_time_ms: int,
+    command_id: str | None,
+) -> None:
+    """Write down why the champion stays as it is, and which version is the challenger now."""
     move_alias(
         connection,
         row.model_id,
         CHALLENGER,
-        names.get(CHALLENGER),
-        action="awaiting_approval",
+        challenger,
+        action=what,
         subject=row.version,
         reason=reason,
         actor=actor,
         event_time_ms=event_time_ms,
         command_id=command_id,
     )
-    set_status(connection, row.model_id, row.version, "awaiting_approval")
+    set_status(connection, row.model_id, row.version, what)
     announce(
         connection,
-        "awaiting_approval",
+        what,
         row.model_id,
         row,
         event_time_ms=event_time_ms,
-        previous_version=names.get(CHAMPION),
+        previous_version=aliases_of(connection, row.model_id).get(CHAMPION),
         command_id=command_id,
         reason=reason,
         actor=actor,

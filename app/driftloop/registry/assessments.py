@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
 from driftloop.events.messages import Alert
@@ -305,10 +305,7 @@ def _write_alert(connection: Connection, alert: Alert) -> bool:
         "window_end_ms": alert.window_end_ms,
         "body": body,
     }
-    if not insert_new(connection, alert_events, row):
-        return False
-    outbox.add(connection, event_key=f"alert:{alert.event_id}", topic=outbox.ALERTS, key=alert.model_id, value=body)
-    return True
+    return _insert_and_send(connection, alert_events, row, outbox.ALERTS, f"alert:{alert.event_id}")
 
 
 def _write_decision(connection: Connection, decision: PolicyDecision) -> bool:
@@ -320,12 +317,8 @@ def _write_decision(connection: Connection, decision: PolicyDecision) -> bool:
         "body": body,
         "body_sha256": hashlib.sha256(body).hexdigest(),
     }
-    if not insert_new(connection, policy_decisions, row):
-        return False
-    where = f"{decision.model_id}:{decision.window_end_ms}:{decision.trigger}"
-    key = f"decision:{where}:{row['body_sha256']}"
-    outbox.add(connection, event_key=key, topic=outbox.POLICY_DECISIONS, key=decision.model_id, value=body)
-    return True
+    key = f"decision:{decision.model_id}:{decision.window_end_ms}:{decision.trigger}:{row['body_sha256']}"
+    return _insert_and_send(connection, policy_decisions, row, outbox.POLICY_DECISIONS, key)
 
 
 def _write_command(connection: Connection, command: RetrainCommand) -> bool:
@@ -336,8 +329,12 @@ def _write_command(connection: Connection, command: RetrainCommand) -> bool:
         "window_end_ms": command.window_end_ms,
         "body": body,
     }
-    if not insert_new(connection, commands, row):
+    return _insert_and_send(connection, commands, row, outbox.RETRAIN_COMMANDS, f"command:{command.command_id}")
+
+
+def _insert_and_send(connection: Connection, table: Table, row: Mapping[str, Any], topic: str, event_key: str) -> bool:
+    """Insert a row unless it is there already, with its body as an event of its model. True if it was inserted."""
+    if not insert_new(connection, table, row):
         return False
-    key = f"command:{command.command_id}"
-    outbox.add(connection, event_key=key, topic=outbox.RETRAIN_COMMANDS, key=command.model_id, value=body)
+    outbox.add(connection, event_key=event_key, topic=topic, key=row["model_id"], value=row["body"])
     return True

@@ -4,10 +4,11 @@ A file is put into the store first and referred to later. So that none is remove
 
 - only files that were put (or put again) longer than a grace ago are looked at, and none that is younger than a
   training that has not ended;
-- references are read again in the transaction that removes, and no version can be registered meanwhile;
+- references are read again while no version can be registered and no training begin (:mod:`.files_lock`), and files
+  are removed before that ends;
 - putting a file that is there already marks it as new first; who removes takes the file out of its place, and puts it
   back if it was marked meanwhile. An object store cannot do that: there files are removed only while no training goes
-  on, and none can begin during the transaction that removes.
+  on.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from sqlalchemy import Connection, func, select
 
 from driftloop.registry.artifact_files import StoredFile
 from driftloop.registry.artifacts import ArtifactStore
-from driftloop.registry.database import reading, writing
+from driftloop.registry.database import reading
 from driftloop.registry.errors import RegistryError
+from driftloop.registry.files_lock import holding_still
 from driftloop.registry.models import Registry
-from driftloop.registry.references import hold_still, mentioned, no_run_begins
+from driftloop.registry.references import mentioned
 from driftloop.registry.tables import runs
 
 __all__ = ["Garbage", "StoredFile", "find_garbage", "remove_garbage"]
 
 #: Clocks of the machines that write files and start trainings may differ by this.
 _CLOCKS_APART_S = 600.0
-#: Removed in one transaction, which keeps writers of the registry waiting.
+#: Removed in one go, which keeps registrations and trainings that begin waiting.
 _FILES_AT_ONCE = 500
 
 
@@ -67,10 +69,7 @@ def remove_garbage(registry: Registry, *, now_s: float, grace_s: float) -> list[
     removed: list[StoredFile] = []
     for start in range(0, len(found.files), _FILES_AT_ONCE):
         chosen = {file.uri for file in found.files[start : start + _FILES_AT_ONCE]}
-        with writing(registry.engine) as connection:
-            hold_still(connection)
-            if not files.sees_puts_while_removing:
-                no_run_begins(connection)
+        with holding_still(registry.engine) as connection:
             before_s, started_s = _put_before(connection, now_s, grace_s)
             if started_s is not None and not files.sees_puts_while_removing:
                 raise RegistryError(

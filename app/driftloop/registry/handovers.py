@@ -12,8 +12,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, select, update
 
 from driftloop.registry.database import insert_new, reading, storable, writing
+from driftloop.registry.files_lock import referring
 from driftloop.registry.outbox import RETRAIN_COMMANDS, add
-from driftloop.registry.references import registering
 from driftloop.registry.tables import handovers, runs
 
 __all__ = ["Handover", "HandoverState", "HandoverStore", "Taken"]
@@ -73,8 +73,7 @@ class HandoverStore:
             "give_up_wall_ms": _ms(now) + retry_for_ms,
             "timeout_ms": timeout_ms,
         }
-        with writing(self._engine) as connection:
-            registering(connection)
+        with referring(self._engine) as connection:
             if insert_new(connection, handovers, values):
                 _say(connection, command_id, waiting)
 
@@ -129,8 +128,7 @@ class HandoverStore:
         again. ``only``: unless it is in another state by now. If the run has ended otherwise, or is not there, the
         handover ends without a result."""
         mine = handovers.c.command_id == command_id
-        with writing(self._engine) as connection:
-            registering(connection)
+        with referring(self._engine) as connection:
             row = connection.execute(select(handovers).where(mine).with_for_update()).first()
             if row is None:
                 return "unknown"

@@ -21,6 +21,7 @@ from driftloop.registry.tables import outbox
 
 __all__ = [
     "ALERTS",
+    "MESSAGE_TIMEOUT_MS",
     "MODEL_EVENTS",
     "POLICY_DECISIONS",
     "RETRAIN_COMMANDS",
@@ -39,6 +40,11 @@ RETRAIN_COMMANDS = "retrain-commands"
 MODEL_EVENTS = "model-events"
 
 _LEASE_NAME = "outbox"
+#: A record that the broker has not taken by then is given up. A relay's producer is its own and has this as its
+#: ``message.timeout.ms``: what is still in its queue when the lease is another one's would come after later events.
+MESSAGE_TIMEOUT_MS = 10_000
+_SEND_S = 15.0
+_LEASE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class ProducerLike(Protocol):
 
 
 def kafka_sender(
-    producer: ProducerLike, topics: Topics, timeout_s: float = 30.0
+    producer: ProducerLike, topics: Topics, timeout_s: float = _SEND_S
 ) -> Callable[[Sequence[OutboxRow]], None]:
     """A ``send`` for :class:`Relay`: produces every row and waits until the broker has all of them."""
 
@@ -96,7 +102,7 @@ class Relay:
         engine: Engine,
         send: Callable[[list[OutboxRow]], None],
         *,
-        lease_s: float = 20.0,
+        lease_s: float = _LEASE_S,
         batch_rows: int = 500,
         keep_published: int = 10_000,
         now_s: Callable[[], float] = time.time,

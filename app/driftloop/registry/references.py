@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Column, Connection, select, text
+from sqlalchemy import Column, Connection, select
 
 from driftloop.registry.artifacts import ArtifactRef, ArtifactStore
 from driftloop.registry.errors import ArtifactError
 from driftloop.registry.tables import alias_history, commands, handovers, model_versions, runs
 
-__all__ = ["REFERRING", "damaged_files", "hold_still", "mentioned", "no_run_begins", "registering"]
+__all__ = ["REFERRING", "damaged_files", "mentioned"]
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _URI = re.compile(r'(?<![0-9a-f])([0-9a-f]{2})/(\1[0-9a-f]{62}(?:\.[A-Za-z0-9]{1,16}){0,2})(?=")')
 #: A manifest that is larger is not one of ours, and is not searched.
 _MANIFEST_BYTES = 64 * 2**20
-#: Any constant does; it keeps PostgreSQL from registering a file while unreferenced ones are removed.
-_FILES_LOCK = 7_305_813_203
 
 #: Where files are referred to. Whatever looks like a SHA-256 in one of these keeps the file of that name. A new column
 #: that names files belongs here (a test asks for it by the column's name).
@@ -37,26 +35,6 @@ REFERRING: tuple[Column[object], ...] = (
     handovers.c.result,
     alias_history.c.reason,
 )
-
-
-def registering(connection: Connection) -> None:
-    """Called in a transaction before it looks whether a file is there and refers to it: no file goes away until the
-    transaction ends."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": _FILES_LOCK})
-
-
-def hold_still(connection: Connection) -> None:
-    """Called in a transaction that removes files: nobody refers to another one until the transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _FILES_LOCK})
-
-
-def no_run_begins(connection: Connection) -> None:
-    """Called in a transaction that removes files from a place that cannot see them being put: no training begins until
-    the transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def mentioned(connection: Connection, store: ArtifactStore) -> set[str]:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Row, select, update
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.registry.database import insert_new, reading, storable, writing
+from driftloop.registry.files_lock import referring
 from driftloop.registry.run_log import RunLog
 from driftloop.registry.tables import runs
 
@@ -56,7 +57,7 @@ class RunStore:
     def lease(self, command: RetrainCommand, owner: str, lease_seconds: float, now: float) -> Run | None:
         """Take the command for ``lease_seconds``. None: it is finished, or leased by another who still has time."""
         now_ms, until_ms = _ms(now), _ms(now + lease_seconds)
-        with writing(self._engine) as connection:
+        with referring(self._engine) as connection:
             first = {
                 "command_id": command.command_id,
                 "model_id": command.model_id,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from driftloop.kafka.config import client_config
 from driftloop.monitoring.catalog import Catalog
-from driftloop.monitoring.intake import Limits
 from driftloop.replay.source import ReplayStep, replay_source
 from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
+from driftloop.streaming.made_by import limits_of
 
 __all__ = ["ReplayJob", "sources_of"]
 
@@ -31,7 +31,7 @@ def sources_of(job: ReplayJob, catalog: Catalog) -> dict[int, Iterator[ReplaySte
     """The steps of each partition; reading begins with the first one that is asked for."""
     settings, topics = job.settings, job.settings.topics
     config = client_config(settings, queued_max_messages_kbytes=_READ_AHEAD_KB)
-    limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+    limits = limits_of(settings)
     rows = settings.pending_in_memory // len(job.partitions) if job.partitions else 0
     return {
         partition: replay_source(

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
 
+from driftloop.events.messages import Alert
 from driftloop.events.reports import WindowReport
-from driftloop.events.time import format_time
+from driftloop.judging.alerts import UNAPPROVED
+from driftloop.judging.approval import Approved, always_approved
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import end_offsets, partition_count, start_offsets
+from driftloop.replay.obstacle import Obstacle, grouped, told
+from driftloop.replay.registry_then import missing_profiles, other_approvals, registered_later
 from driftloop.settings import Settings
+from driftloop.streaming.made_by import Origin
 
 __all__ = ["LogSpans", "Obstacle", "find_obstacles", "log_spans"]
-
-ObstacleKind = Literal["profile", "partitions", "retention", "topic", "spec", "repartitioned", "evidence", "software"]
-
-KeyT = TypeVar("KeyT", bound=Hashable)
-
-#: With these no replay can be equal: it is not even tried.
-_HOPELESS = frozenset({"profile", "partitions", "retention", "topic"})
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """One reason for which a replay differs from the live run, or may.
-
-    ``left_out``: the reports (by id) that it keeps from being compared while others can be.
-    """
-
-    kind: ObstacleKind
-    sentence: str
-    left_out: frozenset[str] = frozenset()
-
-    @property
-    def hopeless(self) -> bool:
-        """Nothing can be compared."""
-        return self.kind in _HOPELESS
 
 
 @dataclass(frozen=True)
@@ -62,38 +41,36 @@ def log_spans(settings: Settings) -> LogSpans:
 
 def find_obstacles(
     reports: Iterable[WindowReport],
+    alerts: Iterable[Alert] = (),
     *,
     spans: LogSpans,
-    source_partitions: int,
     has_profile: Callable[[str, str], bool],
     digests: Mapping[str, str],
-    made_by: str,
+    here: Origin,
+    approved: Approved = always_approved,
+    completed: Iterable[WindowReport] = (),
 ) -> list[Obstacle]:
-    """Everything that keeps a replay from being equal to the live run that published these final reports.
+    """Everything that keeps a replay from being equal to the live run that published these final reports and alerts.
 
-    ``reports``: all final ones that decisions to be compared hang on, so from the first window on;
-    ``source_partitions`` as the settings have it; ``digests``: model to its spec's digest now; ``made_by``: what
-    replays.
+    ``reports``, ``alerts``: all that decisions to be compared hang on, so from the first window on; ``digests``: model
+    to its spec's digest now; ``here``: what replays, with its settings, and the logs that it reads; ``approved``: which
+    versions may serve, by the registry now; ``completed``: restated reports with rows in time that the final ones lack.
     """
     reports = sorted(reports, key=lambda report: (report.window_end_ms, report.report_id))
+    alerts = [alert for alert in alerts if alert.kind == UNAPPROVED and alert.state != "resolved"]
     return [
-        *_missing_profiles(reports, has_profile),
-        *_other_partitions(reports, spans, source_partitions),
+        *missing_profiles(reports, has_profile),
+        *_other_partitions(reports, spans, here.source_partitions),
         *_removed_records(reports, spans),
         *_other_specs(reports, digests),
+        *_other_logs(reports, spans, here.logs),
+        *_other_settings(reports, here.limits),
+        *registered_later(alerts, has_profile),
+        *other_approvals(reports, alerts, approved),
+        *_idle_partitions(completed),
         *_missing_evidence(reports),
-        *_other_software(reports, made_by),
+        *_other_software(reports, here.made_by),
     ]
-
-
-def _missing_profiles(reports: list[WindowReport], has_profile: Callable[[str, str], bool]) -> Iterator[Obstacle]:
-    for (model, version), those in _grouped(reports, lambda report: (report.model_id, report.model_version)):
-        if not has_profile(model, version):
-            yield Obstacle(
-                "profile",
-                f"the registry has no reference profile of {model} {version}, which {_text(those)} were judged by: "
-                "bring the registry's database and files back from a copy, or leave this model out with --model",
-            )
 
 
 def _other_partitions(reports: list[WindowReport], spans: LogSpans, source_partitions: int) -> Iterator[Obstacle]:
@@ -105,18 +82,18 @@ def _other_partitions(reports: list[WindowReport], spans: LogSpans, source_parti
                 f"{topic} has {_partitions(count)}, DRIFTLOOP_SOURCE_PARTITIONS says {source_partitions}: set it to "
                 "what the topics have, which must be the same for predictions and labels",
             )
-    for at, those in _grouped(reports, lambda report: max((s.partition for s in report.sources), default=-1)):
+    for at, those in grouped(reports, lambda report: max((s.partition for s in report.sources), default=-1)):
         if at >= min(counts.values()):
             yield Obstacle(
                 "partitions",
-                f"{_text(those)} were made from source partition {at}, which the topics no longer have: they were made "
+                f"{told(those)} were made from source partition {at}, which the topics no longer have: they were made "
                 f"anew with {_partitions(min(counts.values()))}",
             )
-    for count, those in _grouped(reports, lambda report: report.source_partitions):
+    for count, those in grouped(reports, lambda report: report.source_partitions):
         if count and count != source_partitions:
             yield Obstacle(
                 "repartitioned",
-                f"{_text(those)} were made when there were {_partitions(count)}, now there are {source_partitions}: "
+                f"{told(those)} were made when there were {_partitions(count)}, now there are {source_partitions}: "
                 "keys have moved, and the live run did not wait for partitions that were not there yet",
             )
 
@@ -136,14 +113,14 @@ def _removed_records(reports: list[WindowReport], spans: LogSpans) -> Iterator[O
             if beyond:
                 yield Obstacle(
                     "topic",
-                    f"{topic}[{partition}] ends at offset {end:,}, but {_text(beyond)} were made from offsets up to "
+                    f"{topic}[{partition}] ends at offset {end:,}, but {told(beyond)} were made from offsets up to "
                     f"{highest:,}: it is not the topic that the live run read",
                 )
             if needing:
                 yield Obstacle(
                     "retention",
                     f"retention has removed the records of {topic}[{partition}] below offset {start:,}, and "
-                    f"{_text(needing)} were made from offsets {lowest:,} on: what was decided in sequence cannot be "
+                    f"{told(needing)} were made from offsets {lowest:,} on: what was decided in sequence cannot be "
                     "decided again without the beginning. Give the source topics a retention as long as replays must "
                     "reach back",
                 )
@@ -158,59 +135,78 @@ def _ranges(report: WindowReport, partition: int, *, of_labels: bool) -> Iterato
 
 
 def _other_specs(reports: list[WindowReport], digests: Mapping[str, str]) -> Iterator[Obstacle]:
-    for (model, digest), those in _grouped(reports, lambda report: (report.model_id, report.spec_digest)):
+    for (model, digest), those in grouped(reports, lambda report: (report.model_id, report.spec_digest)):
         now = digests.get(model)
         if digest == now:
             continue
         left_out = frozenset(report.report_id for report in those)
         if now is None:
-            text = f"there is no spec of {model} any more: {_text(those)} are left out"
+            text = f"there is no spec of {model} any more: {told(those)} are left out"
         else:
             text = (
-                f"{_text(those)} of {model} were judged by another spec (digest {digest[:12] or 'unknown'}, now "
+                f"{told(those)} of {model} were judged by another spec (digest {digest[:12] or 'unknown'}, now "
                 f"{now[:12]}) and are left out"
             )
         yield Obstacle("spec", text, left_out)
+
+
+def _other_logs(reports: list[WindowReport], spans: LogSpans, logs: Mapping[str, str]) -> Iterator[Obstacle]:
+    """Offsets say nothing about a topic that was made anew and has been filled past the old ones since."""
+    names = {"cluster": "the cluster", "predictions": spans.predictions, "labels": spans.labels}
+    for what, name in names.items():
+        for live, those in grouped(reports, lambda report, what=what: report.logs.get(what, "")):  # type: ignore[misc]
+            if live and logs.get(what) and live != logs[what]:
+                yield Obstacle(
+                    "log",
+                    f"{name} is another one (id {logs[what]}) than that which {told(those)} were made from (id "
+                    f"{live}): records at the same offsets need not be the same",
+                )
+
+
+def _other_settings(reports: list[WindowReport], limits: Mapping[str, int]) -> Iterator[Obstacle]:
+    for name, own in limits.items():
+        for live, those in grouped(reports, lambda report, name=name: report.limits.get(name)):  # type: ignore[misc]
+            if live is not None and live != own:
+                yield Obstacle(
+                    "settings",
+                    f"{told(those)} were made with DRIFTLOOP_{name.upper()}={live}, here it is {own}: it decides "
+                    "which rows count. Set it to what the workers had",
+                )
+
+
+def _idle_partitions(completed: Iterable[WindowReport]) -> Iterator[Obstacle]:
+    """Which partitions are idle the clock says, and a replay has none."""
+    those = list(completed)
+    if those:
+        yield Obstacle(
+            "idle",
+            f"{told(those)} were made while source partitions were idle (DRIFTLOOP_IDLE_TIMEOUT_MS) whose rows came "
+            "later and restated them: a replay waits for such rows",
+        )
 
 
 def _missing_evidence(reports: list[WindowReport]) -> Iterator[Obstacle]:
     without = [
         report
         for report in reports
-        if not report.content_digest or (report.rows and not report.sources and not report.sliding)
+        if not report.content_digest or not report.limits or (report.rows and not report.sources and not report.sliding)
     ]
     if without:
         yield Obstacle(
-            "evidence", f"{_text(without)} carry no content digest or no offset ranges, as all that driftloop writes do"
+            "evidence",
+            f"{told(without)} carry no content digest, no offset ranges or no limits, as all that this version of "
+            "driftloop writes do",
         )
 
 
 def _other_software(reports: list[WindowReport], made_by: str) -> Iterator[Obstacle]:
-    for written_by, those in _grouped(reports, lambda report: report.made_by):
+    for written_by, those in grouped(reports, lambda report: report.made_by):
         if written_by != made_by:
             yield Obstacle(
                 "software",
-                f"{_text(those)} were written by {written_by or 'a version that does not say which it is'}; this is "
+                f"{told(those)} were written by {written_by or 'a version that does not say which it is'}; this is "
                 f"{made_by}: equality to the last bit is promised between the same versions alone",
             )
-
-
-def _grouped(
-    reports: Iterable[WindowReport], key: Callable[[WindowReport], KeyT]
-) -> list[tuple[KeyT, list[WindowReport]]]:
-    """In the order in which the keys come."""
-    groups: dict[KeyT, list[WindowReport]] = defaultdict(list)
-    for report in reports:
-        groups[key(report)].append(report)
-    return list(groups.items())
-
-
-def _text(reports: list[WindowReport]) -> str:
-    """``12 live reports (windows from 2013-02-01 to 2013-02-07)``."""
-    unique = {report.report_id: report for report in reports}.values()
-    first, last = min(report.window_start_ms for report in unique), max(report.window_end_ms for report in unique)
-    noun = "live report" if len(unique) == 1 else "live reports"
-    return f"{len(unique):,} {noun} (windows from {format_time(first)} to {format_time(last)})"
 
 
 def _partitions(count: int) -> str:

@@ -7,12 +7,14 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
@@ -136,12 +138,26 @@ def _widen(listen: Connection) -> None:
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """A process started within never sees SIGINT, and SIGTERM once it has come up (:func:`child.run`). One that comes
-    meanwhile reaches this process afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    meanwhile reaches this process afterwards.
+
+    The mask is this thread's alone, and what the process started inherits. Any other thread, such as those of a linear
+    algebra library, takes the signal all the same, and Python then runs the handler here, amid the start: so handlers
+    only take note.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    came: list[int] = []
+    handlers: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # handlers run in no other
+        handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _how_it_ended(process: SpawnProcess) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "compare_alerts",
     "compare_commands",
     "compare_reports",
+    "content_of",
     "summarised",
 ]
 
@@ -43,8 +44,8 @@ def compare_reports(live: Iterable[WindowReport], replayed: Iterable[WindowRepor
     """Differences of final reports by report id; their digests, which cover the merged statistics, are among the
     fields. What they were made by is not content."""
     return _compare(
-        {f"report {report.report_id}": _content(report) for report in live if report.status == "final"},
-        {f"report {report.report_id}": _content(report) for report in replayed if report.status == "final"},
+        {f"report {report.report_id}": _without_origin(report) for report in live if report.status == "final"},
+        {f"report {report.report_id}": _without_origin(report) for report in replayed if report.status == "final"},
     )
 
 
@@ -79,8 +80,13 @@ def _missing(difference: Difference) -> str:
     return f"only in the {'replay' if difference.live is None else 'live run'}"
 
 
-def _content(report: WindowReport) -> WindowReport:
-    return msgspec.structs.replace(report, made_by="", source_partitions=0)
+def content_of(event: msgspec.Struct) -> bytes:
+    """What an event says, as whoever reads it from its topic has it; of a report, without where it comes from."""
+    return _as_read(_without_origin(event) if isinstance(event, WindowReport) else event)
+
+
+def _without_origin(report: WindowReport) -> WindowReport:
+    return msgspec.structs.replace(report, made_by="", source_partitions=0, limits={}, logs={})
 
 
 def _compare(live: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference]:

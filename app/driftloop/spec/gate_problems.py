@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from driftloop.spec.basics import Task
+from driftloop.spec.basics import Task, is_default
 from driftloop.spec.gates import GateKind, GateSpec
 from driftloop.spec.metrics import FAIRNESS_METRICS
 from driftloop.spec.model import ModelSpec
@@ -63,14 +63,10 @@ def gate_problems(spec: ModelSpec, path: KeyPath, gate: GateSpec) -> Found:
 def _foreign_keys(path: KeyPath, gate: GateSpec) -> Found:
     for field in msgspec.structs.fields(gate):
         name = field.name
-        if name == "gate" or name in _KEYS[gate.gate] or getattr(gate, name) == _default(field):
+        if name == "gate" or name in _KEYS[gate.gate] or is_default(gate, name):
             continue
         kinds = " and ".join(repr(kind) for kind, keys in _KEYS.items() if name in keys)
         yield (*path, name), f"{name!r} is a key of gates of the kind {kinds}, and this is {gate.gate!r}"
-
-
-def _default(field: msgspec.structs.FieldInfo) -> object:
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _columns(spec: ModelSpec, path: KeyPath, gate: GateSpec) -> Found:

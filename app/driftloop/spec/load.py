@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from driftloop.spec.document import read_document
+from driftloop.spec.document import Document, read_document
 from driftloop.spec.expectation_file import read_expectations
 from driftloop.spec.model import ModelSpec
-from driftloop.spec.problems import Problem, SpecError
+from driftloop.spec.problems import KeyPath, Problem, SpecError
 from driftloop.spec.semantics import semantic_problems
 from driftloop.spec.shape import convert, find_problems
+from driftloop.spec.without_effect import spec_warnings
 
-__all__ = ["SpecError", "kept_spec_digest", "load_spec", "load_specs", "parse_spec", "spec_digest"]
+__all__ = [
+    "SpecError",
+    "SpecFile",
+    "kept_spec_digest",
+    "load_spec",
+    "load_specs",
+    "parse_spec",
+    "read_specs",
+    "spec_digest",
+]
+
+
+@dataclass(frozen=True)
+class SpecFile:
+    """A spec that can be used, and the text that it was read from, for what is to be said about it beyond that."""
+
+    spec: ModelSpec
+    document: Document
+
+    def problem(self, key: KeyPath, text: str) -> Problem:
+        """A sentence about a key, with file and line."""
+        return self.document.problem(key, text)
+
+    def warnings(self) -> list[Problem]:
+        """Keys that are given and have no effect beside the others, in the order of their lines."""
+        found = [self.problem(key, text) for key, text in spec_warnings(self.spec, self.document.value)]
+        return sorted(found, key=lambda problem: problem.line or 0)
 
 
 def parse_spec(text: str, source: str = "<text>", folder: Path | None = None) -> ModelSpec:
@@ -26,18 +54,26 @@ def parse_spec(text: str, source: str = "<text>", folder: Path | None = None) ->
     >>> parse_spec("{model: churn, task: binary, features: {age: {kind: numeric}}}").window_ms
     86400000
     """
+    return _read(text, source, folder).spec
+
+
+def _read(text: str, source: str, folder: Path | None) -> SpecFile:
     document = read_document(text, source)
     found = find_problems(ModelSpec, document.value)
     if not found:
         spec, found = read_expectations(convert(ModelSpec, document.value), folder or Path())
         found = found or semantic_problems(spec)
         if not found:
-            return spec
+            return SpecFile(spec, document)
     raise SpecError([document.problem(path, text) for path, text in found])
 
 
 def load_spec(path: Path | str) -> ModelSpec:
     """The spec in a YAML file. Raises :class:`SpecError` if it cannot be read or used."""
+    return _read_file(path).spec
+
+
+def _read_file(path: Path | str) -> SpecFile:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -46,38 +82,59 @@ def load_spec(path: Path | str) -> ModelSpec:
         raise SpecError([Problem(str(path), "", None, f"expected text in UTF-8: {error}")]) from None
     except OSError as error:
         raise SpecError([Problem(str(path), "", None, f"cannot read the file: {error.strerror}")]) from None
-    return parse_spec(text, str(path), Path(path).parent)
+    return _read(text, str(path), Path(path).parent)
 
 
-def load_specs(folder: Path | str) -> dict[str, ModelSpec]:
-    """Every ``*.yaml`` and ``*.yml`` file of a folder, by model name, in the order of the file names.
+def load_specs(place: Path | str) -> dict[str, ModelSpec]:
+    """The specs in a folder, or the one in a file, by model name: those of :func:`read_specs`, which raises."""
+    return {file.spec.model: file.spec for file in read_specs(place)}
 
-    Raises :class:`SpecError` with the problems of all files; also if the folder holds no spec or two specs of a model.
+
+def read_specs(place: Path | str) -> list[SpecFile]:
+    """Every ``*.yaml`` and ``*.yml`` file of a folder, in the order of the file names; or the one file that ``place``
+    is, whatever its name.
+
+    Raises :class:`SpecError` with the problems of all files; also if there is no spec, or two specs of a model.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        text = "there is no such folder; put the model specs there or set DRIFTLOOP_SPECS to where they are"
-        raise SpecError([Problem(str(folder), "", None, text)])
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
-    if not files:
-        raise SpecError([Problem(str(folder), "", None, "the folder holds no *.yaml file; write a model spec there")])
-    specs: dict[str, ModelSpec] = {}
-    origin: dict[str, Path] = {}
+    files: dict[str, SpecFile] = {}
     problems: list[Problem] = []
-    for path in files:
+    for path in _files(Path(place)):
         try:
-            spec = load_spec(path)
+            file = _read_file(path)
         except SpecError as error:
             problems += error.problems
             continue
-        if spec.model in specs:
-            text = f"the model {spec.model!r} is also in {origin[spec.model]}; keep one of the two files"
+        model = file.spec.model
+        if model in files:
+            text = f"the model {model!r} is also in {files[model].document.source}; keep one of the two files"
             problems.append(Problem(str(path), "model", None, text))
             continue
-        specs[spec.model], origin[spec.model] = spec, path
+        files[model] = file
     if problems:
         raise SpecError(problems)
-    return specs
+    return list(files.values())
+
+
+def _files(place: Path) -> list[Path]:
+    files: list[Path] = []
+    try:
+        if place.is_file():
+            return [place]
+        if place.is_dir():
+            files = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+            text = "the folder holds no *.yaml file; write a model spec there"
+        elif place.exists():
+            text = "expected a folder of model specs, or a file with one spec, and this is neither"
+        else:
+            text = (
+                "there is no such folder or file; put the model specs there or set DRIFTLOOP_SPECS to where they are: "
+                "a folder of *.yaml files, or a single file"
+            )
+    except OSError as error:
+        text = f"cannot look for model specs here: {error.strerror}"
+    if not files:
+        raise SpecError([Problem(str(place), "", None, text)])
+    return files
 
 
 def spec_digest(spec: ModelSpec) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["KeyPath", "Problem", "SpecError", "did_you_mean", "key_text", "short"]
+__all__ = ["KeyPath", "Problem", "SpecError", "did_you_mean", "key_text", "repeated", "short"]
 
 #: Where a value stands in the spec: mapping keys and list positions from the top.
 KeyPath = tuple[str | int, ...]
@@ -65,6 +66,11 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
     """
     matches = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
     return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def repeated(items: list[Any]) -> Iterator[tuple[int, Any]]:
+    """The items that stand earlier in the list already, with their positions."""
+    return ((index, item) for index, item in enumerate(items) if item in items[:index])
 
 
 def short(value: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
@@ -20,7 +21,7 @@ from driftloop.events.reports import WindowReport
 from driftloop.judging.assessor import Advance, Assessor, Lookups
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import read_batches
-from driftloop.kafka.producer import Producer
+from driftloop.kafka.producer import DeliveryError, Producer
 from driftloop.monitoring.outputs import DeadLetter
 from driftloop.observability.metrics import Metrics
 from driftloop.registry import AssessmentStore, Committed, Relay, StaleStateError
@@ -28,7 +29,7 @@ from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.streaming.catalog import RegistryCatalog
 from driftloop.streaming.dead_letters import produce_dead_letters
-from driftloop.streaming.made_by import stamped
+from driftloop.streaming.made_by import Origin, origin_of, stamped
 from driftloop.streaming.models_view import ModelsView
 from driftloop.streaming.partials import readable_partials
 from driftloop.streaming.placement import model_partition
@@ -72,6 +73,7 @@ class AssessorService:
         self._warned: set[str] = set()
         self._lock = asyncio.Lock()
         self._open_shown_s = 0.0
+        self._origin: Origin | None = None
 
     @property
     def partitions(self) -> list[int]:
@@ -83,6 +85,7 @@ class AssessorService:
         async with self._lock:
             for partition in partitions:
                 if partition not in self._assessors:
+                    self._origin = None  # the logs may have been made anew
                     self._assessors[partition] = await asyncio.to_thread(self._recover, partition)
                     log.info("model partition ready", partition=partition)
                     await self._advance(partition)
@@ -108,6 +111,7 @@ class AssessorService:
                 _patient(self._store.load_state),
                 _patient(self._store.final_report),
                 _patient(self._catalog.approved),
+                _patient(self._catalog.promoted),
             ),
             start_offset=start,
             progress=self._store.load_state(_progress_key(partition)),
@@ -165,11 +169,14 @@ class AssessorService:
 
     def _write(self, partition: int, advance: Advance) -> Committed:
         judged = advance.judged
+        if self._origin is None:
+            self._origin = origin_of(self._settings)
+        origin = self._origin
         return _patient(self._store.commit)(
             partition=partition,
             restart_offset=advance.restart_offset,
             states={**advance.states, _progress_key(partition): advance.progress},
-            reports=[(stamped(report, self._settings.source_partitions), stats) for report, stats in judged.reports],
+            reports=[(stamped(report, origin), stats) for report, stats in judged.reports],
             alerts=judged.alerts,
             decisions=judged.decisions,
             commands=judged.commands,
@@ -203,11 +210,15 @@ class AssessorService:
         return [pair for assessor in self._assessors.values() for pair in assessor.open_reports(_OPEN_REPORTS_AT_ONCE)]
 
     async def relay(self) -> None:
-        """Publish what the outbox holds. Without the database it waits there for the next time."""
+        """Publish what the outbox holds. Without database or broker it waits there for the next time."""
         try:
             await asyncio.to_thread(self._relay.publish_pending)
         except OperationalError as error:
             log.warning("the database does not answer, publishing later", reason=str(error.orig))
+        except DeliveryError as error:
+            if error.broken:
+                raise
+            log.warning("the broker does not take events, publishing later", reason=str(error))
 
     def _warn_about(self, assessor: Assessor) -> None:
         for model_id in assessor.foreign_models - self._warned:
@@ -219,6 +230,9 @@ class AssessorService:
             if (warned := f"{model_id}: {reason}") not in self._warned:
                 self._warned.add(warned)
                 log.warning("statistics are left out of windows", model=model_id, reason=reason)
+        forgotten, assessor.forgotten = assessor.forgotten, Counter()
+        for model_id, windows in (+forgotten).items():
+            log.warning("late rows of windows that were forgotten are in no report", model=model_id, windows=windows)
 
 
 def _patient(action: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

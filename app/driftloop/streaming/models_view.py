@@ -97,5 +97,8 @@ class ModelsView:
 
     def _show_aliases(self, model_id: str) -> None:
         champion, challenger = self._registry.champion(model_id), self._registry.challenger(model_id)
-        self._metrics.set_alias(model_id, "champion", champion.version if champion else None)
-        self._metrics.set_alias(model_id, "challenger", challenger.version if challenger else None)
+        self._metrics.set_aliases(
+            model_id,
+            champion=champion.version if champion else None,
+            challenger=challenger.version if challenger else None,
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -20,10 +20,9 @@ from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import SourceProgress
 from driftloop.joining.store import StoreError
 from driftloop.kafka.config import ClientConfig, client_config
-from driftloop.kafka.log_reader import read_batches
+from driftloop.kafka.log_reader import LogReadError, at_their_ends, read_batches
 from driftloop.kafka.producer import Producer
 from driftloop.monitoring.catalog import Catalog
-from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.outputs import MonitorOutputs
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
@@ -31,7 +30,9 @@ from driftloop.settings import Settings
 from driftloop.spec import ModelSpec
 from driftloop.streaming.alignment import Position
 from driftloop.streaming.dead_letters import produce_dead_letters
+from driftloop.streaming.idleness import Idleness
 from driftloop.streaming.local_state import LocalState
+from driftloop.streaming.made_by import limits_of
 from driftloop.streaming.placement import model_partition
 from driftloop.streaming.recovery import Recovered, latest_progress, recover
 
@@ -48,8 +49,6 @@ class _Source:
     monitor: SourceMonitor
     store: PartitionStore | None = None
     published: SourceProgress | None = None
-    predictions_seen_s: float = field(default_factory=time.monotonic)
-    labels_seen_s: float = field(default_factory=time.monotonic)
 
 
 class MonitorService:
@@ -71,9 +70,10 @@ class MonitorService:
         self._producer = producer
         self._metrics = metrics
         self._worker_id = worker_id
-        self._limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+        self._limits = limits_of(settings)
         self._local = LocalState(settings, self._config, self._limits, list(specs))
         self._sources: dict[int, _Source] = {}
+        self._idleness = Idleness(settings.idle_timeout_ms / 1000)
         self._lock = asyncio.Lock()
         self._last_publish_s = 0.0
 
@@ -122,6 +122,7 @@ class MonitorService:
             for partition in new:
                 store = await asyncio.to_thread(self._local.open, partition)
                 found.append(await self._recover(partition, progress.get(partition), store))
+            self._idleness.not_served(time.monotonic())
             self._show_latest()
             log.info(
                 "partitions ready",
@@ -152,6 +153,8 @@ class MonitorService:
         predictions, labels = self._topics.predictions, self._topics.labels
         found = await asyncio.to_thread(recover, make, store, progress, self._config, predictions, labels, taken)
         self._sources[partition] = _Source(found.monitor, found.store, progress)
+        for topic in (predictions, labels):
+            self._idleness.seen((topic, partition), time.monotonic())
         return found
 
     async def _rebuild_lost(self, partition: int, error: StoreError, *, use_disk: bool = True) -> None:
@@ -161,6 +164,7 @@ class MonitorService:
         await asyncio.to_thread(self._local.close, partition, source.store)
         store = await asyncio.to_thread(self._local.open_empty, partition) if use_disk else None
         found = await self._recover(partition, source.published, store)
+        self._idleness.not_served(time.monotonic())
         log.info("partitions ready", partitions=[partition], from_checkpoint=[], records_read=found.records)
 
     async def revoke(self, partitions: Iterable[int]) -> None:
@@ -171,6 +175,7 @@ class MonitorService:
                 await self._publish(gone)
             for partition in gone:
                 source = self._sources.pop(partition)
+                self._idleness.forget(partition)
                 await asyncio.to_thread(self._local.save_last, source)
                 await asyncio.to_thread(self._local.close, partition, source.store)
                 for topic in (self._topics.predictions, self._topics.labels):
@@ -203,10 +208,9 @@ class MonitorService:
     def _take(self, source: _Source, batch: RecordBatch) -> None:
         if batch.topic == self._topics.predictions:
             source.monitor.take_predictions(batch)
-            source.predictions_seen_s = time.monotonic()
         else:
             source.monitor.take_labels(batch)
-            source.labels_seen_s = time.monotonic()
+        self._idleness.seen((batch.topic, batch.partition), time.monotonic())
         self._emit(source.monitor.drain(), batch.topic)
 
     async def _fill_gap(self, batch: RecordBatch) -> None:
@@ -255,11 +259,37 @@ class MonitorService:
 
     async def publish(self) -> None:
         """Publish what has changed; for a timer, so that quiet partitions speak too."""
+        await self._look_for_idle_ones()
         async with self._lock:
             await self._publish(self._sources)
             if self._local.due():
                 await asyncio.to_thread(self._local.save_all, self._sources)
                 await self._mend()
+
+    async def _look_for_idle_ones(self) -> None:
+        """Outside of the lock: the broker may take its time."""
+        looked_at = {
+            at: offset
+            for at in self._idleness.to_look_at(time.monotonic())
+            if (offset := self._next_offset(*at)) is not None
+        }
+        if not looked_at:
+            return
+        try:
+            ended = await asyncio.to_thread(at_their_ends, self._config, looked_at)
+        except LogReadError as error:
+            log.warning("cannot see whether more is to come, windows wait", reason=str(error))
+            return
+        async with self._lock:
+            still = [at for at, offset in looked_at.items() if self._next_offset(*at) == offset]
+            self._idleness.found(still, ended, time.monotonic())
+
+    def _next_offset(self, topic: str, partition: int) -> int | None:
+        source = self._sources.get(partition)
+        if source is None:
+            return None
+        monitor = source.monitor
+        return monitor.predictions_offset if topic == self._topics.predictions else monitor.labels_offset
 
     async def _publish(self, partitions: Iterable[int]) -> None:
         self._last_publish_s = time.monotonic()
@@ -314,10 +344,10 @@ class MonitorService:
             self._metrics.latest_prediction(model_id, event_ms, record_ms)
 
     def _progress(self, source: _Source) -> SourceProgress:
-        now_s, timeout_s = time.monotonic(), self._settings.idle_timeout_ms / 1000
+        partition = source.monitor.partition
         return source.monitor.progress(
-            predictions_idle=now_s - source.predictions_seen_s > timeout_s,
-            labels_idle=now_s - source.labels_seen_s > timeout_s,
+            predictions_idle=self._idleness.is_idle((self._topics.predictions, partition)),
+            labels_idle=self._idleness.is_idle((self._topics.labels, partition)),
             worker_id=self._worker_id,
         )
 

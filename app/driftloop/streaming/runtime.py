@@ -12,6 +12,7 @@ from driftloop.kafka.config import client_config
 from driftloop.kafka.producer import Producer
 from driftloop.observability.metrics import Metrics
 from driftloop.registry import ArtifactStore, AssessmentStore, Registry, Relay, create_schema, kafka_sender, open_engine
+from driftloop.registry.outbox import MESSAGE_TIMEOUT_MS
 from driftloop.settings import Settings
 from driftloop.spec import ModelSpec, load_specs, spec_digest
 from driftloop.streaming.catalog import RegistryCatalog
@@ -51,6 +52,7 @@ def open_runtime(settings: Settings, *, metrics: Metrics | None = None, engine: 
     for spec in specs.values():
         registry.ensure_model(spec.model, spec.task, spec_digest(spec))
     producer = Producer(client_config(settings))
+    relaying = client_config(settings, message_timeout_ms=MESSAGE_TIMEOUT_MS)
     return Runtime(
         settings=settings,
         specs=specs,
@@ -59,7 +61,7 @@ def open_runtime(settings: Settings, *, metrics: Metrics | None = None, engine: 
         assessments=AssessmentStore(engine),
         catalog=RegistryCatalog(specs, registry),
         producer=producer,
-        relay=Relay(engine, kafka_sender(producer, settings.topics)),
+        relay=Relay(engine, kafka_sender(Producer(relaying), settings.topics)),
         metrics=Metrics() if metrics is None else metrics,
         worker_id=f"{socket.gethostname()}-{os.getpid()}",
     )

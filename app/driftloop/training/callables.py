@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +28,17 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from driftloop.spec.model import ModelSpec
+from driftloop.spec.problems import did_you_mean
 
-__all__ = ["CallableError", "fitted_by", "is_callable_path"]
+__all__ = ["CallableError", "ModuleMissing", "check_function", "fitted_by", "is_callable_path"]
 
 
 class CallableError(ValueError):
     """The function cannot be imported, raised an error, or returned something else than a fitted estimator."""
+
+
+class ModuleMissing(CallableError):
+    """Its module cannot be imported here."""
 
 
 def is_callable_path(path: str | None) -> bool:
@@ -77,18 +83,36 @@ def fitted_by(
     return Pipeline([("model", found)])
 
 
+def check_function(path: str) -> None:
+    """Without calling it: the function can be imported, and takes the keywords that it is called with. Raises
+    :class:`CallableError`, :class:`ModuleMissing` if its module cannot be imported."""
+    function = _function(path)
+    given: dict[str, Any] = dict.fromkeys(("frame", "labels", "weights", "parameters", "seed"))
+    try:
+        inspect.signature(function).bind(**given)
+    except TypeError as error:
+        raise CallableError(
+            f"training.estimator {path!r}: it is called with the keywords {', '.join(given)}, which it does not take: "
+            f"{error}"
+        ) from None
+    except ValueError:
+        return  # a compiled function does not say what it takes
+
+
 def _function(path: str) -> Callable[..., Any]:
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a module that cannot be imported may raise anything
-        raise CallableError(
-            f"training.estimator {path!r}: the module {module_name!r} cannot be imported by the trainer "
-            f"({type(error).__name__}: {error}); install it there or add its folder to PYTHONPATH"
+        raise ModuleMissing(
+            f"training.estimator {path!r}: the module {module_name!r} cannot be imported "
+            f"({type(error).__name__}: {error}); install it where trainings run, or add its folder to PYTHONPATH there"
         ) from error
     function = getattr(module, name, None)
     if not callable(function):
-        raise CallableError(f"training.estimator {path!r}: {module_name!r} has no function {name!r}")
+        functions = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
+        hint = did_you_mean(name, functions)
+        raise CallableError(f"training.estimator {path!r}: {module_name!r} has no function {name!r}{hint}")
     return function  # type: ignore[no-any-return]
 
 

@@ -20,6 +20,9 @@ LOG, PROGRESS = "child.log", "progress.jsonl"
 _CHUNK_BYTES = 65_536
 _MOST_BEHIND_BYTES = 1_048_576
 _LAST_LINES = 3
+#: How :mod:`faulthandler` begins.
+_CRASH = "Fatal Python error"
+_CRASH_LINES = 6
 _EARLY_BYTES = 8_192
 _LONGEST_REASON = 600
 
@@ -51,6 +54,7 @@ class ChildOutput:
         self._progress = _Tail(folder / PROGRESS)
         self._log = _Tail(folder / LOG)
         self._last: list[str] = []
+        self._crash: list[str] = []
 
     def forward(self, *, to_end: bool = False) -> None:
         """Tell what has come since. ``to_end``: the process is over, also the last line without its end."""
@@ -62,12 +66,20 @@ class ChildOutput:
             (progress.phase if kind == "phase" else progress.line)(text)
         for text in self._log.lines(to_end=to_end):
             if text.strip():
-                self._last = [*self._last[1 - _LAST_LINES :], text.strip()]
+                self._note(text.strip())
                 progress.line(text.rstrip())
+
+    def _note(self, line: str) -> None:
+        """Of a crash in native code the line that names it and those around it say more than the end of the dump."""
+        if self._crash:
+            self._crash = [*self._crash, line][:_CRASH_LINES]
+        elif line.startswith(_CRASH):
+            self._crash = [*self._last[-1:], line]
+        self._last = [*self._last[1 - _LAST_LINES :], line]
 
     def last_words(self) -> str:
         """The last lines of the log, as one; "" if there is none."""
-        return " / ".join(self._last)[-_LONGEST_REASON:]
+        return " / ".join(self._crash or self._last)[-_LONGEST_REASON:]
 
 
 class _Tail:

@@ -157,7 +157,8 @@ class TrainingSet:
     @classmethod
     def from_parquet(cls, spec: ModelSpec, data: bytes) -> TrainingSet:
         """From :meth:`to_parquet`. Raises ``KeyError`` if a feature of the spec is not in the file."""
-        table = pq.read_table(io.BytesIO(data))
+        # Not read_table: its threads may still let go of Python objects when a short command ends, and abort that.
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
         said = np.array(table.column(_SAID).to_pylist(), dtype=np.float64)
         known = table.column(_KNOWN) if _KNOWN in table.column_names else None
         features = {name: table.column(name).to_pylist() for name in spec.features if name in table.column_names}

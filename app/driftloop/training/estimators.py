@@ -25,12 +25,22 @@ from sklearn.utils.validation import has_fit_parameter
 
 from driftloop.profiles.columns import PREDICTION, Columns, prediction_column
 from driftloop.spec.model import FeatureSpec, ModelSpec
+from driftloop.spec.problems import KeyPath, key_text
 from driftloop.training.callables import CallableError, fitted_by, is_callable_path
-from driftloop.training.construction import class_at, constructed
+from driftloop.training.construction import class_at, constructed, misfit
 from driftloop.training.errors import EstimatorError
 from driftloop.training.river import river_pipeline
 
-__all__ = ["EstimatorError", "build", "columns_of", "feature_frame", "fit", "predict"]
+__all__ = [
+    "EstimatorError",
+    "build",
+    "columns_of",
+    "feature_frame",
+    "fit",
+    "predict",
+    "sklearn_class",
+    "weight_parameter",
+]
 
 #: Categories kept apart in one feature; the rarest beyond it share a code. Histogram gradient boosting takes 255 bins.
 MAX_CATEGORIES = 250
@@ -38,6 +48,8 @@ _TREES = ("sklearn.ensemble.", "sklearn.tree.")
 _CATEGORICAL = "categorical"
 _NUMERIC = "numeric"
 _MODEL = "model"
+_ESTIMATOR: KeyPath = ("training", "estimator")
+_PARAMETERS: KeyPath = ("training", "parameters")
 
 
 def feature_frame(spec: ModelSpec, data: pd.DataFrame | Columns) -> pd.DataFrame:
@@ -117,7 +129,11 @@ def build(spec: ModelSpec, *, empty: Collection[str] = ()) -> Pipeline:
         for kind in (_CATEGORICAL, _NUMERIC)
     }
     if not names[_CATEGORICAL] and not names[_NUMERIC]:
-        raise EstimatorError(f"model {spec.model}: no feature has a single value, so there is nothing to learn from")
+        if empty:
+            why = "no feature has a single value, so there is nothing to learn from"
+        else:
+            why = "no feature is numeric or categorical, and models are not trained on vectors and texts"
+        raise EstimatorError(f"model {spec.model}: {why}", ("features",))
     path = str(spec.training.estimator)
     parts: list[tuple[str, Any, list[str]]]
     steps: list[tuple[str, Any]]
@@ -155,26 +171,34 @@ def _estimator(spec: ModelSpec) -> Any:
     if path is None:
         raise EstimatorError(
             f"model {spec.model}: the spec names no training.estimator, so nothing can be trained; "
-            "name one, such as sklearn.ensemble.HistGradientBoostingClassifier"
+            "name one, such as sklearn.ensemble.HistGradientBoostingClassifier",
+            _ESTIMATOR,
         )
-    found = _sklearn_class(spec, path)
+    found = sklearn_class(spec, path)
+    parameters = spec.training.parameters
     try:
-        estimator = found(**constructed(spec.training.parameters, lambda nested: _sklearn_class(spec, nested)))
+        estimator = found(**constructed(parameters, lambda nested: sklearn_class(spec, nested, _PARAMETERS)))
     except EstimatorError:
         raise
     except (TypeError, ValueError) as error:
-        raise EstimatorError(f"model {spec.model}: training.parameters do not fit {path}: {error}") from None
+        said = misfit(found, parameters, error) if isinstance(error, TypeError) else error
+        raise EstimatorError(
+            f"model {spec.model}: training.parameters do not fit {path}: {said}", _PARAMETERS
+        ) from None
     if spec.task == "ranking":
         raise EstimatorError(f"model {spec.model}: ranking models are watched, but cannot be trained here")
     if spec.task == "regression":
         if not is_regressor(estimator):
-            raise EstimatorError(f"model {spec.model}: the task is regression, but {path} is not a regressor")
+            raise EstimatorError(
+                f"model {spec.model}: the task is regression, but {path} is not a regressor", _ESTIMATOR
+            )
     elif not is_classifier(estimator):
-        raise EstimatorError(f"model {spec.model}: the task is {spec.task}, but {path} is not a classifier")
+        raise EstimatorError(f"model {spec.model}: the task is {spec.task}, but {path} is not a classifier", _ESTIMATOR)
     elif not hasattr(estimator, "predict_proba"):
         raise EstimatorError(
             f"model {spec.model}: {path} gives no probabilities (predict_proba) with these parameters; "
-            "choose one that does"
+            "choose one that does",
+            _ESTIMATOR,
         )
     if "random_state" in estimator.get_params() and "random_state" not in spec.training.parameters:
         estimator.set_params(random_state=spec.training.seed)
@@ -184,13 +208,14 @@ def _estimator(spec: ModelSpec) -> Any:
     return estimator.set_params(**dict.fromkeys(sorted(nested), spec.training.seed))
 
 
-def _sklearn_class(spec: ModelSpec, path: str) -> type:
+def sklearn_class(spec: ModelSpec, path: str, key: KeyPath = _ESTIMATOR) -> type:
+    """scikit-learn's public estimator class that the spec's ``key`` names. Raises :class:`EstimatorError`."""
     try:
         found = class_at(path, "sklearn", "scikit-learn")
     except ValueError as error:
-        raise EstimatorError(f"model {spec.model}: training.estimator {error}") from None
+        raise EstimatorError(f"model {spec.model}: {key_text(key)} {error}", key) from None
     if not issubclass(found, BaseEstimator):
-        raise EstimatorError(f"model {spec.model}: training.estimator {path!r} is not an estimator class")
+        raise EstimatorError(f"model {spec.model}: {key_text(key)} {path!r} is not an estimator class", key)
     return found
 
 
@@ -227,7 +252,7 @@ def fit(
             raise EstimatorError(f"model {spec.model}: {error}") from error
     empty = {name for name in features.columns if not features[name].notna().any()}
     pipeline = build(spec, empty=empty)
-    more = {} if weights is None else {_weight_parameter(spec, pipeline): weights}
+    more = {} if weights is None else {weight_parameter(spec, pipeline): weights}
     try:
         pipeline.fit(features, targets, **more)
     except (ValueError, TypeError) as error:
@@ -237,8 +262,9 @@ def fit(
     return pipeline
 
 
-def _weight_parameter(spec: ModelSpec, pipeline: Pipeline) -> str:
-    """The name under which weights reach the estimator, through pipelines in pipelines."""
+def weight_parameter(spec: ModelSpec, pipeline: Pipeline) -> str:
+    """The name under which weights reach the estimator, through pipelines in pipelines. Raises
+    :class:`EstimatorError` if it takes none."""
     name, estimator = "", pipeline
     while isinstance(estimator, Pipeline):
         step, estimator = estimator.steps[-1]

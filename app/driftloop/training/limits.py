@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["bound_memory", "bound_threads", "resident_bytes", "size_text", "too_large"]
+__all__ = ["bound_memory", "bound_threads", "size_text", "takes_more_than", "too_large"]
 
 #: Address space that threads and allocators may reserve beyond the limit without using it.
 _ALLOWANCE = 2**30
@@ -68,17 +68,39 @@ def bound_threads(threads: int) -> None:
     pyarrow.set_cpu_count(threads)
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and of those that descend from it. 0 if it is gone, or cannot be looked at."""
-    page, total, waiting = os.sysconf("SC_PAGE_SIZE"), 0, [pid]
+def takes_more_than(limit: int, pid: int) -> bool:
+    """Whether a process and those that descend from it have more than ``limit`` bytes resident. What several of them
+    share counts once; finding that out takes the system a while, and is only done when it matters."""
+    family = _family(pid)
+    return _resident_bytes(family) > limit and _proportional_bytes(family) > limit
+
+
+def _family(pid: int) -> list[int]:
+    found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()
-        pages = _numbers(Path(f"/proc/{one}/statm"))
-        if pages is not None:
-            total += pages[1] * page
+        found.append(one)
         for children in Path(f"/proc/{one}/task").glob("*/children"):
             waiting += _numbers(children) or []
-    return total
+    return found
+
+
+def _resident_bytes(family: list[int]) -> int:
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(pages[1] * page for one in family if (pages := _numbers(Path(f"/proc/{one}/statm"))) is not None)
+
+
+def _proportional_bytes(family: list[int]) -> int:
+    """Each page divided by the number of processes that have it."""
+    return sum(_pss_bytes(one) for one in family)
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def _numbers(path: Path) -> list[int] | None:

@@ -17,9 +17,9 @@ import msgspec
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from driftloop.registry.artifacts import ArtifactStore
+from driftloop.settings import Settings
 
 __all__ = [
-    "COMMIT_VARIABLE",
     "UNKNOWN",
     "code_commit",
     "keep_lock",
@@ -30,19 +30,16 @@ __all__ = [
     "threads",
 ]
 
-#: Set where driftloop runs from an image, which holds no repository.
-COMMIT_VARIABLE = "DRIFTLOOP_COMMIT"
 UNKNOWN = "unknown"
 
 _GIT_TIMEOUT_S = 5.0
 
 
 def code_commit() -> str:
-    """The commit of the running code: what ``DRIFTLOOP_COMMIT`` says; else the one that pip installed from; else that
+    """The commit of the running code: what the setting ``commit`` says; else the one that pip installed from; else that
     of the repository that the code lies in, with ``+changed`` if files of the package differ from it; else
     ``unknown``."""
-    said = os.environ.get(COMMIT_VARIABLE, "").strip()
-    return said or _installed_from() or _checked_out() or UNKNOWN
+    return Settings().commit.strip() or _installed_from() or _checked_out() or UNKNOWN
 
 
 @cache

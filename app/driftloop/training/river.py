@@ -19,7 +19,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.pipeline import Pipeline
 
 from driftloop.spec.model import ModelSpec
-from driftloop.training.construction import class_at, constructed
+from driftloop.spec.problems import did_you_mean
+from driftloop.training.construction import class_at, constructed, misfit
 from driftloop.training.errors import EstimatorError
 from driftloop.training.river_state import MODELS, OPTIMIZERS, RiverStateError, dumps, loads
 
@@ -38,12 +39,14 @@ def river_pipeline(spec: ModelSpec) -> Pipeline:
     if river.model not in MODELS:
         raise EstimatorError(
             f"model {spec.model}: training.river.model {river.model!r} cannot be kept as a model file; "
-            f"choose one of {', '.join(sorted(MODELS))}"
+            f"choose one of {', '.join(sorted(MODELS))}{did_you_mean(river.model, MODELS)}",
+            ("training", "river", "model"),
         )
     if spec.task not in MODELS[river.model]:
         raise EstimatorError(
             f"model {spec.model}: {river.model} is for {' and '.join(MODELS[river.model])} models, "
-            f"and the task is {spec.task}"
+            f"and the task is {spec.task}",
+            ("training", "river", "model"),
         )
     kind = RiverRegressor if spec.task == "regression" else RiverClassifier
     try:
@@ -56,7 +59,9 @@ def river_pipeline(spec: ModelSpec) -> Pipeline:
         )
         made.start()
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise EstimatorError(f"model {spec.model}: training.river: {error}") from None
+        raise EstimatorError(
+            f"model {spec.model}: training.river: {error}", ("training", "river", "parameters")
+        ) from None
     return Pipeline([("model", made)])
 
 
@@ -168,7 +173,7 @@ class RiverEstimator(BaseEstimator):  # type: ignore[misc]
         try:
             model = cls(**parameters)
         except TypeError as error:
-            raise ValueError(f"the parameters do not fit {self.model}: {error}") from None
+            raise ValueError(f"the parameters do not fit {self.model}: {misfit(cls, parameters, error)}") from None
         return model, None if self.model in _NOMINAL else StandardScaler()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from driftloop.registry.database import create_schema, database_problem, open_en
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.handovers import HandoverStore
 from driftloop.registry.models import Registry
-from driftloop.registry.outbox import Relay, kafka_sender
+from driftloop.registry.outbox import MESSAGE_TIMEOUT_MS, Relay, kafka_sender
 from driftloop.registry.runs import RunStore
 from driftloop.settings import Settings
 from driftloop.spec.load import load_specs
@@ -139,6 +139,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 handovers, keyring, registry.store, settings.handover_report_url, processes, cancelled=stopping.is_set
             ),
         )
+        relaying = client_config(settings, message_timeout_ms=MESSAGE_TIMEOUT_MS)
         trainer = consuming.trainer = Trainer(
             {
                 **config,
@@ -149,7 +150,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             commands_topic=settings.topics.retrain_commands,
             dead_letters_topic=settings.topics.dead_letters,
             runs=runs,
-            relay=Relay(engine, kafka_sender(producer, settings.topics)),
+            relay=Relay(engine, kafka_sender(Producer(relaying), settings.topics)),
             runner=runner,
             stopping=stopping,
             producer=producer,

@@ -206,7 +206,9 @@ class Trainer:
         self._relay_due_s = time.monotonic() + _RELAY_EVERY_S
         try:
             self._relay.publish_pending()
-        except (DeliveryError, KafkaException) as error:
+        except DeliveryError as error:
+            if error.broken:
+                raise
             log.warning("model events wait in the outbox", error=str(error))
 
     def _handle(self, message: Message) -> None:

@@ -46,19 +46,22 @@ class WindowParts:
     late: dict[PartKey, dict[int, HeldPartial]] = field(default_factory=dict)
     final: bool = False
     restated: set[PartKey] = field(default_factory=set)  # something came since the last report
+    #: It had been forgotten when the first of these came: there may have been others.
+    forgotten: bool = False
 
-    def offsets(self) -> Iterator[int]:
+    def held(self) -> Iterator[HeldPartial]:
         for lane in (self.in_time, self.late):
             for sources in lane.values():
-                for held in sources.values():
-                    yield held.log_offset
+                yield from sources.values()
 
 
 class Assembly:
     """Open windows of the models of one partition, and the progress of every source partition."""
 
-    def __init__(self, specs: Mapping[str, ModelSpec], source_partitions: int) -> None:
+    def __init__(self, specs: Mapping[str, ModelSpec], source_partitions: int, passed_ms: int = NEVER_MS) -> None:
+        """``passed_ms``: :attr:`passed_ms` of an assembly that this one goes on from."""
         self._specs = specs
+        self._passed_ms = passed_ms
         self._source_partitions = source_partitions
         self._windows: dict[WindowKey, WindowParts] = {}
         self._progress: dict[int, SourceProgress] = {}
@@ -71,7 +74,9 @@ class Assembly:
         if partial.model_id not in self._specs:
             return False
         key = WindowKey(partial.window_end_ms, partial.window_start_ms, partial.model_id, partial.kind)
-        parts = self._windows.setdefault(key, WindowParts())
+        parts = self._windows.get(key)
+        if parts is None:
+            parts = self._windows[key] = WindowParts(forgotten=self._is_forgotten(key))
         lane = parts.late if partial.late else parts.in_time
         sources = lane.setdefault((partial.model_version, partial.segment), {})
         held = sources.get(partial.source.partition)
@@ -95,6 +100,12 @@ class Assembly:
     def progress(self) -> Mapping[int, SourceProgress]:
         """The newest progress of each source partition that has spoken."""
         return self._progress
+
+    @property
+    def passed_ms(self) -> int:
+        """The event time by which windows have been forgotten. It never goes back, as the maxima do when a source
+        that was idle speaks again."""
+        return self._passed_ms
 
     # -- watermarks ----------------------------------------------------------------------------------------------
 
@@ -124,6 +135,11 @@ class Assembly:
             return False
         return key.kind == "input" or labels_ms >= key.end_ms + spec.label_horizon_ms
 
+    def _is_forgotten(self, key: WindowKey) -> bool:
+        spec = self._specs[key.model_id]
+        kept_ms = key.end_ms + spec.label_horizon_ms + spec.late_retention_ms + spec.window_ms
+        return self._passed_ms - spec.allowed_lateness_ms >= kept_ms
+
     # -- out -----------------------------------------------------------------------------------------------------
 
     def newly_final(self) -> list[tuple[WindowKey, WindowParts]]:
@@ -146,12 +162,18 @@ class Assembly:
         return sorted(found, key=lambda item: item[0])
 
     def close(self, key: WindowKey) -> None:
-        """The window was judged: of what it was made from nothing is needed any more."""
+        """The window was judged: of what it was made from nothing is needed any more, unless a source was idle and may
+        still have more of it."""
         parts = self._windows[key]
         parts.final = True
-        parts.in_time = {}
-        if not parts.late:
+        if all(held.partial.final for sources in parts.in_time.values() for held in sources.values()):
+            parts.in_time = {}
+        if not parts.in_time and not parts.late:
             del self._windows[key]
+
+    def drop(self, key: WindowKey) -> None:
+        """The window was judged and forgotten before these partials came: what they would restate is not known."""
+        del self._windows[key]
 
     def reopen(self, key: WindowKey) -> None:
         """The window was judged before these partials came: they restate it."""
@@ -161,14 +183,12 @@ class Assembly:
 
     def forget_expired(self) -> None:
         """Drop final windows that no late row can reach any more."""
-        predictions_ms, labels_ms = self.maxima_ms()
+        self._passed_ms = max(self._passed_ms, min(self.maxima_ms()))
         for key, parts in list(self._windows.items()):
-            spec = self._specs[key.model_id]
-            kept_ms = key.end_ms + spec.label_horizon_ms + spec.late_retention_ms + spec.window_ms
-            passed_ms = min(predictions_ms, labels_ms) - spec.allowed_lateness_ms
-            if parts.final and not parts.restated and passed_ms >= kept_ms:
+            if parts.final and not parts.restated and self._is_forgotten(key):
                 del self._windows[key]
 
     def restart_offset(self, next_offset: int) -> int:
         """The earliest offset in the log of partials that what is held here still needs."""
-        return min((offset for parts in self._windows.values() for offset in parts.offsets()), default=next_offset)
+        held = (one.log_offset for parts in self._windows.values() for one in parts.held())
+        return min(held, default=next_offset)

@@ -218,6 +218,28 @@ def test_a_joined_row_stands_for_records_that_are_gone(world: World) -> None:
     assert "its record is no longer there" in text_of(account)
 
 
+def test_of_joined_rows_the_best_counts_wherever_its_copies_lie(world: World) -> None:
+    raw = world.trace().prediction
+    assert raw is not None
+    event = raw.event
+
+    def row(revision: int, known_ms: int, *, late: bool, prediction_offset: int) -> Labeled:
+        return Labeled(
+            prediction_id="p1", model_id="m", model_version="v1", predicted_at_ms=AT_MS, labeled_at_ms=AT_MS + known_ms,
+            features=event.features, prediction=event.prediction, label=msgspec.Raw(b"true"), revision=revision,
+            late=late, source_partition=1, prediction_offset=prediction_offset, label_offset=3 + revision,
+        )  # fmt: skip
+
+    first = row(0, 60_000, late=False, prediction_offset=17)
+    corrected = row(1, 90_000, late=True, prediction_offset=19)
+    for rows in ([first, corrected], [first, corrected, first], [corrected, first]):
+        trace = Trace(None, [], [Found(one, 0, at, 0) for at, one in enumerate(rows)], [])
+        account = world.account(trace)
+        assert account.offset == 19
+        assert account.outcome is not None
+        assert (account.outcome.joined, account.outcome.late, account.outcome.delay_ms) == (True, True, 90_000)
+
+
 @pytest.mark.parametrize(
     ("task", "said", "label", "words", "errors"),
     [

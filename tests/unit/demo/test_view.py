@@ -78,6 +78,21 @@ def test_input_and_outcome_reports_of_a_window_share_a_line_and_the_last_ones_st
     assert view.counts["windows"] == 18
 
 
+def test_late_copies_do_not_undo_what_was_restated() -> None:
+    def outcome(rows: int, status: str) -> WindowReport:
+        metrics = [metric("roc_auc", rows / 1_000)]
+        return report("outcome", 1, metrics=metrics, status=status, content_digest=str(rows))
+
+    final, first, second = outcome(900, "final"), outcome(910, "restated"), outcome(920, "restated")
+    view = DemoView(0, 30 * DAY_MS)
+    for taken in (final, first, second, final, first):
+        view.take_report(taken)
+    line = view.windows["flights-late"][DAY_MS, "v1"]
+    assert line.metric is not None
+    assert line.metric.value == 0.92
+    assert view.counts["windows"] == 1
+
+
 def test_alerts_open_and_resolve_and_repeats_change_nothing() -> None:
     view = DemoView(0, DAY_MS)
     assert "warmer" in (view.take_alert(alert("opened", "1")) or "")

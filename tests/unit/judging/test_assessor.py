@@ -156,6 +156,16 @@ def test_nothing_is_final_before_every_source_has_spoken() -> None:
     assert assessor.maxima_ms == (world.START + 100 * world.DAY, world.START + 100 * world.DAY)
 
 
+def test_progress_that_an_earlier_release_has_stored_is_taken_over(events: list[world.Event]) -> None:
+    """A list of what each source said, without more."""
+    stored = run(logs_of(events, 2), 2, seed=0)
+    assert stored.progress is not None
+    sources = msgspec.json.decode(stored.progress)["sources"]
+    before = stored.assessor(2)
+    stored.progress = msgspec.json.encode(sources)
+    assert stored.assessor(2).maxima_ms == before.maxima_ms
+
+
 def test_a_spec_that_changes_while_windows_are_open_ends_nothing(events: list[world.Event]) -> None:
     """Statistics counted by another decision threshold don't add up with new ones: they are left out, and said."""
     partitions = 2

@@ -140,6 +140,7 @@ def test_versions_that_nobody_registered_alert_too_also_where_no_other_serves(sh
         stored = core_world.run(logs, 2, seed, restarts=restarts)
         alerts = [alert for alert in stored.judged.alerts if alert.kind == "unapproved_version"]
         assert told_days(alerts) == [("v9", "opened", 2), ("v9", "resolved", 4)]
+        assert [alert.method for alert in alerts] == ["registration", "registration"]
         assert "which the registry does not hold" in alerts[0].message
         found.append(sorted(msgspec.json.encode(alert) for alert in alerts))
         whole = [report for report, _ in stored.judged.reports if not report.segment]

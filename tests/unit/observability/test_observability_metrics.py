@@ -200,14 +200,19 @@ def test_a_command_is_open_until_its_outcome(metrics: Metrics) -> None:
 
 def test_aliases_move_and_gates_count_once_a_version(metrics: Metrics) -> None:
     metrics.observe_model_event(model_event("promoted", "v1", command_id=None))
+    metrics.set_aliases("flights-late", champion="v1", challenger=None)
     metrics.observe_model_event(model_event("registered", "v2"))
+    metrics.set_aliases("flights-late", champion="v1", challenger="v2")
     assert value(metrics, "model_info", model="flights-late", version="v2", alias="challenger") == 1
     metrics.observe_model_event(model_event("promoted", "v2"))
+    metrics.set_aliases("flights-late", champion="v2", challenger=None)
     assert value(metrics, "model_info", model="flights-late", version="v1", alias="champion") is None
     assert value(metrics, "model_info", model="flights-late", version="v2", alias="champion") == 1
     assert value(metrics, "model_info", model="flights-late", version="v2", alias="challenger") is None
     assert value(metrics, "gate_results_total", model="flights-late", gate="metric", result="passed") == 2
     metrics.observe_model_event(model_event("rolled_back", "v1", command_id=None))
+    metrics.observe_model_event(model_event("rolled_back", "v1", command_id=None))
+    metrics.set_aliases("flights-late", champion="v1", challenger=None)
     assert value(metrics, "model_info", model="flights-late", version="v1", alias="champion") == 1
 
 
@@ -218,6 +223,7 @@ def test_a_model_that_moves_away_leaves_counters_only(metrics: Metrics) -> None:
     metrics.observe_alert(alert())
     metrics.observe_command(command())
     metrics.observe_model_event(model_event("promoted"))
+    metrics.set_aliases("flights-late", champion="v2", challenger="v3")
     metrics.forget_model("flights-late")
     left = {
         family.name

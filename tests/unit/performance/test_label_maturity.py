@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from driftloop.performance.delays import DelayHistogram
 from driftloop.performance.kaplan_meier import kaplan_meier
 from driftloop.performance.maturity import DelayHistory, corrected_metrics, label_report
-from driftloop.performance.outcomes import OutcomeStats, without_arrivals
+from driftloop.performance.outcome_wire import without_arrivals
+from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec.basics import Task
 from parity.estimated_worlds import delays_world
 

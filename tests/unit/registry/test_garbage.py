@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ from sqlalchemy import Engine
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.registry import ArtifactRef, ArtifactStore, NewVersion, Registry, RegistryError, RunStore
-from driftloop.registry.database import reading, writing
+from driftloop.registry.database import reading
+from driftloop.registry.files_lock import holding_still
 from driftloop.registry.garbage import find_garbage, remove_garbage
-from driftloop.registry.references import REFERRING, damaged_files, hold_still
+from driftloop.registry.references import REFERRING, damaged_files
 from driftloop.registry.tables import metadata
 
 NOW = 1_800_000_000.0
@@ -159,8 +163,7 @@ def test_a_registration_waits_for_the_removal_and_then_finds_its_file_or_says_so
             ended.append(str(error))
 
     thread = threading.Thread(target=register)
-    with writing(engine) as connection:
-        hold_still(connection)
+    with holding_still(engine):
         thread.start()
         thread.join(0.5)
         assert ended == []
@@ -171,31 +174,82 @@ def test_a_registration_waits_for_the_removal_and_then_finds_its_file_or_says_so
     assert len(registry.versions("late")) == 1
 
 
+def test_while_files_are_removed_only_who_refers_to_files_waits(
+    registry: Registry, engine: Engine, store: ArtifactStore, model: ArtifactRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing from an object store may take long. Nobody else who writes is kept waiting for it."""
+    left = _put(store, b"nobody's")
+    runs = RunStore(engine)
+    removing, go_on = threading.Event(), threading.Event()
+    remove = store.files.remove
+
+    def slowly(uri: str, before_s: float) -> int | None:
+        removing.set()
+        assert go_on.wait(60)
+        return remove(uri, before_s)
+
+    monkeypatch.setattr(store.files, "remove", slowly)
+    done: list[str] = []
+
+    def wait_for(name: str, action: Callable[[], object]) -> threading.Thread:
+        thread = threading.Thread(target=lambda: (action(), done.append(name)))
+        thread.start()
+        return thread
+
+    threads = [wait_for("removed", lambda: _removed(registry))]
+    try:
+        assert removing.wait(60)
+        threads += [
+            wait_for("registered", lambda: registry.register_version(NewVersion(model_id="late"))),
+            wait_for("leased", lambda: runs.lease(COMMAND, "o", 1, NOW)),
+        ]
+        registry.ensure_model("another", "binary", "0" * 64)
+        registry.promote("late", "v1", "good", 1)
+        assert not runs.renew("unknown", "o", 1, NOW)
+        threads[1].join(0.3)
+        threads[2].join(0.1)
+        assert done == []
+        assert store.read(left)
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join(60)
+    assert sorted(done) == ["leased", "registered", "removed"]
+    assert left.uri not in _there(store)
+
+
+def test_who_is_killed_while_removing_keeps_nobody_waiting(
+    registry: Registry, database_url: str, store: ArtifactStore, model: ArtifactRef
+) -> None:
+    script = """
+import sys, time
+from driftloop.registry.database import open_engine
+from driftloop.registry.files_lock import holding_still
+with holding_still(open_engine(sys.argv[1])):
+    print("holding", flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script, database_url], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holding\n"
+        finally:
+            holder.kill()
+    assert registry.register_version(NewVersion(model_id="late")) == "v2"
+
+
 def test_what_is_referred_to_after_the_first_look_stays(
     registry: Registry, store: ArtifactStore, model: ArtifactRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = _put(store, b"registered between look and removal")
 
-    def register_then_hold(connection: Any) -> None:
-        # As if a registration had come just before the lock.
-        if connection.dialect.name == "postgresql":
-            registry.register_version(NewVersion(model_id="late", lineage={"uri": late.uri}))
-            hold_still(connection)
+    def register_then_hold(engine: Engine) -> Any:
+        registry.register_version(NewVersion(model_id="late", lineage={"uri": late.uri}))
+        return holding_still(engine)
 
-    monkeypatch.setattr("driftloop.registry.garbage.hold_still", register_then_hold)
-    if registry.engine.dialect.name == "sqlite":
-        # One writer at a time: the registration can only come before the transaction.
-        monkeypatch.setattr("driftloop.registry.garbage.writing", _writing_after(registry, late))
+    monkeypatch.setattr("driftloop.registry.garbage.holding_still", register_then_hold)
     assert _removed(registry) == []
     assert store.read(late)
-
-
-def _writing_after(registry: Registry, late: ArtifactRef) -> Any:
-    def begin(engine: Engine) -> Any:
-        registry.register_version(NewVersion(model_id="late", lineage={"uri": late.uri}))
-        return writing(engine)
-
-    return begin
 
 
 def test_another_registrys_folder_is_left_alone(registry: Registry, store: ArtifactStore) -> None:

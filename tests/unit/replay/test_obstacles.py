@@ -7,13 +7,18 @@ from typing import Any
 
 import msgspec
 
-from driftloop.events.messages import SourceRange
+from driftloop.events.messages import Alert, SourceRange
 from driftloop.events.reports import WindowReport
+from driftloop.judging.approval import Approved, always_approved
 from driftloop.replay.obstacles import LogSpans, Obstacle, find_obstacles
+from driftloop.streaming.made_by import Origin
+from support import events
 from support.events import input_report, outcome_report
 
 SPANS = LogSpans("p", "l", {"p": {0: (0, 100), 1: (0, 100)}, "l": {0: (0, 90), 1: (0, 90)}})
 HERE = "driftloop 1, numpy 2"
+LIMITS = {"max_message_bytes": 1_000_000, "oldest_event_ms": 0}
+LOGS = {"cluster": "k", "predictions": "pi", "labels": "li"}
 
 
 def made(report: WindowReport, **fields: Any) -> WindowReport:
@@ -22,6 +27,8 @@ def made(report: WindowReport, **fields: Any) -> WindowReport:
         "spec_digest": "d",
         "made_by": HERE,
         "source_partitions": 2,
+        "limits": LIMITS,
+        "logs": LOGS,
         "sources": [
             SourceRange(partition=0, predictions_first=10, predictions_end=50, labels_first=5, labels_end=40),
             SourceRange(partition=1, predictions_first=0, predictions_end=60),
@@ -36,14 +43,19 @@ def find(
     partitions: int = 2,
     has_profile: Callable[[str, str], bool] = lambda *_: True,
     digests: dict[str, str] | None = None,
+    alerts: tuple[Alert, ...] = (),
+    approved: Approved = always_approved,
+    completed: tuple[WindowReport, ...] = (),
 ) -> list[Obstacle]:
     return find_obstacles(
         reports,
+        alerts,
         spans=spans,
-        source_partitions=partitions,
         has_profile=has_profile,
         digests={"flights-late": "d"} if digests is None else digests,
-        made_by=HERE,
+        here=Origin(HERE, partitions, LIMITS, LOGS),
+        approved=approved,
+        completed=completed,
     )
 
 
@@ -121,6 +133,67 @@ def test_other_software() -> None:
 
 
 def test_reports_without_evidence() -> None:
-    for lacking in ({"content_digest": ""}, {"sources": []}):
+    for lacking in ({"content_digest": ""}, {"sources": []}, {"limits": {}}):
         (found,) = find(made(input_report(), **lacking))
         assert (found.kind, found.hopeless) == ("evidence", False)
+
+
+def test_other_settings_are_named_with_both_values() -> None:
+    other = made(input_report(day=1), limits={**LIMITS, "max_message_bytes": 2_000})
+    (found,) = find(other, made(input_report(day=2)))
+    assert (found.kind, found.hopeless) == ("settings", False)
+    assert found.sentence.startswith(
+        "1 live report (windows from 1970-01-02 to 1970-01-03) were made with DRIFTLOOP_MAX_MESSAGE_BYTES=2000, here "
+        "it is 1000000"
+    )
+    kinds = [o.kind for o in find(made(input_report(), limits={"max_message_bytes": 1, "oldest_event_ms": 2}))]
+    assert kinds == ["settings", "settings"]
+
+
+def test_a_topic_that_was_made_anew_and_filled_past_the_old_offsets() -> None:
+    (found,) = find(made(input_report(), logs={**LOGS, "labels": "older"}))
+    assert (found.kind, found.hopeless) == ("log", False)
+    assert found.sentence.startswith("l is another one (id li) than that which 1 live report")
+    (cluster,) = find(made(input_report(), logs={**LOGS, "cluster": "elsewhere"}))
+    assert cluster.sentence.startswith("the cluster is another one (id k)")
+    assert find(made(input_report(), logs={})) == [], "a broker that does not tell"
+
+
+def test_a_version_that_was_registered_after_its_first_predictions() -> None:
+    def stray(day: int, method: str = "registration") -> Alert:
+        given = events.alert(alert_id=f"s{day}", kind="unapproved_version")
+        window = {"window_start_ms": day * events.DAY_MS, "window_end_ms": (day + 1) * events.DAY_MS}
+        return msgspec.structs.replace(given, model_version="v2", method=method, **window)
+
+    (found,) = find(made(input_report()), alerts=(stray(2), stray(1), stray(3, "approval")))
+    assert (found.kind, found.hopeless) == ("registered", False)
+    assert found.sentence.startswith(
+        "predictions of flights-late v2 in 2 windows (from 1970-01-02 to 1970-01-04) came before the version was "
+        "registered: live they were dead letters, a replay counts them"
+    )
+    assert find(made(input_report()), alerts=(stray(1),), has_profile=lambda _, version: version == "v1") == []
+
+
+def test_approvals_that_came_after_windows_were_judged() -> None:
+    reports = [made(input_report(day=day)) for day in (1, 2)] + [made(input_report(version="v2", day=3))]
+    reports += [made(input_report(day=4), rows=0), made(outcome_report(day=5))]
+    window = {"window_start_ms": 3 * events.DAY_MS, "window_end_ms": 4 * events.DAY_MS, "model_version": "v2"}
+    told = msgspec.structs.replace(events.alert(kind="unapproved_version"), method="approval", **window)  # type: ignore[arg-type]
+    found = find(*reports, alerts=(told,), approved=lambda _, version, __: version == "v2")
+    assert [(obstacle.kind, obstacle.hopeless) for obstacle in found] == [("approval", False)] * 2
+    first_promotion, promoted_since = (obstacle.sentence for obstacle in found)
+    assert first_promotion.startswith(
+        "2 windows (from 1970-01-02 to 1970-01-04) with predictions of flights-late v1 have no live alert, and by the "
+        "registry's history of now the version may not serve there"
+    )
+    assert promoted_since.startswith(
+        "1 window (from 1970-01-04 to 1970-01-05) with predictions of flights-late v2 have a live alert"
+    )
+    assert find(*reports, alerts=(told,), approved=lambda _, version, __: version == "v1") == []
+
+
+def test_rows_of_partitions_that_were_idle() -> None:
+    restated = made(input_report(day=1), status="restated", rows=900)
+    (found,) = find(made(input_report(day=1)), completed=(restated,))
+    assert (found.kind, found.hopeless) == ("idle", False)
+    assert found.sentence.startswith("1 live report (windows from 1970-01-02 to 1970-01-03) were made while source")

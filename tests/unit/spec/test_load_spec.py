@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from driftloop.performance.metrics import METRIC_DIRECTION
+from driftloop.performance.outcomes import OutcomeStats
 from driftloop.spec import ModelSpec, SpecError, load_spec, load_specs, parse_spec, spec_digest
 from driftloop.spec.methods import METHODS, method_names
 from driftloop.spec.metrics import DEFAULT_METRICS, TASK_METRICS, direction_of, reported_metrics
@@ -131,7 +134,6 @@ def test_anchors_may_be_reused() -> None:
         ("performance: {metrics: [value]}", "performance.metrics[0]: 'value' needs performance.value (what each outcome is worth), and there is none"),
         ("performance: {exact_rows: -1}", "performance.exact_rows: expected an integer, at least 0, at most 50000, got -1"),
         ("performance: {cutoffs: []}", "performance.cutoffs: expected a list (an integer, at least 1, at most 1000 each), of length 1 or more, got a list"),
-        ("performance: {cutoffs: [5, 5]}", "performance.cutoffs[1]: the cutoff 5 is listed twice"),
         ("performance: {value: {}}", "performance.value: expected what at least one of tp, fp, fn and tn is worth; all are 0"),
         ("performance: {value: {tp: 1, column: tmp}}", "performance.value.column: expected one of the model's numeric features, got 'tmp', did you mean 'temp'?"),
         ("performance: {value: {tp: 1, column: origin}}", "performance.value.column: expected a numeric feature, and 'origin' is categorical"),
@@ -285,7 +287,7 @@ def test_files(tmp_path: Path) -> None:
 def test_folders(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"holds no \*\.yaml file"):
         load_specs(tmp_path)
-    with pytest.raises(SpecError, match="DRIFTLOOP_SPECS"):
+    with pytest.raises(SpecError, match=r"no such folder or file; .* DRIFTLOOP_SPECS .* or a single file"):
         load_specs(tmp_path / "no")
     (tmp_path / "b.yaml").write_text(SMALL, encoding="utf-8")
     (tmp_path / "a.yml").write_text(SMALL.replace("late", "delay"), encoding="utf-8")
@@ -298,6 +300,17 @@ def test_folders(tmp_path: Path) -> None:
     problems = caught.value.problems
     assert [Path(problem.source).name for problem in problems] == ["c.yaml", "d.yaml", "d.yaml", "d.yaml"]
     assert problems[0].text == f"the model 'late' is also in {tmp_path / 'b.yaml'}; keep one of the two files"
+
+
+def test_a_single_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "late.spec").write_text(SMALL, encoding="utf-8")
+    assert load_specs(tmp_path / "late.spec") == {"late": parse_spec(SMALL)}
+    (tmp_path / "late.spec").write_text("{}", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"late\.spec, line 1: model: this key is missing"):
+        load_specs(tmp_path / "late.spec")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="expected a folder of model specs, or a file with one spec"):
+        load_specs(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(
@@ -314,6 +327,7 @@ def test_folders(tmp_path: Path) -> None:
         ),
         ("performance: {value: {tp: 1}}", "only a binary model has a cost matrix, and the task is 'ranking'"),
         ("performance: {estimate: true}", "nothing is estimated for a ranking model; leave the key out"),
+        ("performance: {cutoffs: [5, 5]}", "performance.cutoffs[1]: the cutoff 5 is listed twice"),
         (
             "policy: {triggers: [{on: drift}]}",
             "ranking models are not trained here, so nothing can trigger it; leave the key out",
@@ -344,9 +358,8 @@ def test_what_is_reported_can_be_chosen() -> None:
 
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass", "ranking"])
 def test_metric_names_are_those_that_are_computed(task: str) -> None:
-    outcomes = pytest.importorskip("driftloop.performance.outcomes")
-    directions = outcomes.METRIC_DIRECTION
-    stats = outcomes.OutcomeStats(task, ("a", "b", "c") if task == "multiclass" else ())
+    directions = METRIC_DIRECTION
+    stats = OutcomeStats(task, ("a", "b", "c") if task == "multiclass" else ())  # type: ignore[arg-type]
     assert set(TASK_METRICS[task]) == set(stats.metrics())  # type: ignore[index]
     assert TASK_METRICS[task] == {name: directions[name] for name in TASK_METRICS[task]}  # type: ignore[index]
 

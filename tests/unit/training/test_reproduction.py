@@ -339,6 +339,9 @@ def test_differences_see_bits_order_and_absence() -> None:
     assert (found.where, found.found) == ("a.1", ABSENT)
 
 
-def test_the_commit_is_what_the_image_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_what_the_image_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("DRIFTLOOP_COMMIT=abc012\n")
+    assert code_commit() == "abc012"
     monkeypatch.setenv("DRIFTLOOP_COMMIT", "abc123")
     assert code_commit() == "abc123"

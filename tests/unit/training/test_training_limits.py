@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from driftloop.spec.model import ModelSpec
 from driftloop.spec.training import CandidateSpec, SearchSpec
 from driftloop.training.child import TrainingFailed, TrainingProcesses, train_in_child
 from driftloop.training.dataset import from_frame
-from driftloop.training.limits import resident_bytes, size_text, too_large
+from driftloop.training.limits import size_text, takes_more_than, too_large
 from driftloop.training.train import train
 from support.training_rows import make_rows, make_spec
 
@@ -35,6 +39,25 @@ def crashed(**given):
 
 def late(**given):
     time.sleep(60)
+
+def leave(seconds, **given):
+    import subprocess, sys
+    from pathlib import Path
+    started = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) for _ in range(2)]
+    whole = Path(__file__).with_name("sleepers.part")
+    whole.write_text(" ".join(str(process.pid) for process in started))
+    whole.rename(Path(__file__).with_name("sleepers"))
+    time.sleep(seconds)
+    return "no model"
+
+def leaves_late(**given):
+    return leave(60)
+
+def leaves_returned(**given):
+    return leave(0)
+
+def leaves_parent(**given):
+    return leave(4)
 
 def threads(frame, **given):
     from sklearn.linear_model import LogisticRegression
@@ -100,15 +123,70 @@ def test_within_its_limits_a_training_says_what_it_says_without(tmp_path: Path) 
     assert apart.choice.changed_at_ms == changed_at_ms
 
 
-def test_resident_memory_is_that_of_a_process_and_what_it_started() -> None:
+def test_memory_is_that_of_a_process_and_what_it_started() -> None:
     child = "import time; x = bytearray(b'x') * (200 * 2**20); print('made', flush=True); time.sleep(60)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"made\n"
-        assert 200 * 2**20 < resident_bytes(process.pid) < 300 * 2**20
+        assert takes_more_than(200 * 2**20, process.pid)
+        assert not takes_more_than(300 * 2**20, process.pid)
         os.killpg(process.pid, 9)
-    assert resident_bytes(process.pid) == 0
+    assert not takes_more_than(0, process.pid)
+
+
+def test_memory_that_processes_share_counts_once() -> None:
+    code = """
+        import os, time
+        shared = bytearray(b"x") * (200 * 2**20)
+        for _ in range(3):
+            if os.fork() == 0:
+                time.sleep(60)
+        print("made", flush=True)
+        time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"made\n"
+        assert takes_more_than(200 * 2**20, process.pid)
+        assert not takes_more_than(300 * 2**20, process.pid)
+        os.killpg(process.pid, 9)
+
+
+@pytest.mark.parametrize("way", ["late", "returned", "parent"])
+def test_nothing_that_a_training_started_is_left(way: str, tmp_path: Path, greedy: None) -> None:
+    """At its limit, at its end, or when the worker is killed."""
+    spec = make_spec(estimator=f"greedy_training:leaves_{way}", training={"time_limit": "5s"})
+    if way == "parent":
+        (tmp_path / "work").mkdir()
+        data = from_frame(make_spec(), *make_rows(rows=60))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            pool.apply_async(train_in_child, (spec, data.to_parquet(), None), {"seed": 0, "folder": tmp_path / "work"})
+            _wait_until((tmp_path / "sleepers").exists)
+            for worker in pool._pool:  # type: ignore[attr-defined]
+                os.kill(worker.pid, 9)
+            pool.terminate()
+    else:
+        run(spec, tmp_path)
+    sleepers = [int(pid) for pid in (tmp_path / "sleepers").read_text().split()]
+    assert len(sleepers) == 2
+    _wait_until(lambda: not any(_runs(pid) for pid in sleepers))
+
+
+def _wait_until(done: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """A zombie that nobody has waited for is over."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_sizes_in_words() -> None:

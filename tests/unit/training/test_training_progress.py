@@ -113,9 +113,9 @@ def test_a_process_that_dies_is_a_failed_training_with_its_last_words(
     """
     real = """
         import faulthandler
-        from driftloop.training import child
         from driftloop.training.child_output import LOG
-        child._log_into(child._folder_from_parent() / LOG)
+        from driftloop.training.child_process import folder_from_parent, log_into
+        log_into(folder_from_parent() / LOG)
         faulthandler.enable()
     """
     script.write_text(textwrap.dedent(real if way == "segfault" else light) + code)
@@ -183,6 +183,19 @@ def test_lines_are_told_as_they_are_completed(tmp_path: Path) -> None:
         output.forward(to_end=True)
     assert told.lines[-1] == "\ufffd third"
     assert output.last_words() == "first / second / \ufffd third"
+
+
+@pytest.mark.parametrize("before", ["", "terminate called without an active exception\n"])
+def test_of_a_crash_the_line_that_names_it_is_kept(tmp_path: Path, before: str) -> None:
+    output = ChildOutput(tmp_path)
+    frames = "\n".join(f'  File "trainer.py", line {number} in fit' for number in range(40))
+    dump = f"{before}Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n{frames}\n"
+    (tmp_path / LOG).write_text(f"{dump}Extension modules: {'numpy.x, ' * 300}\n")
+    with progress.listening(Told()):
+        output.forward(to_end=True)
+    assert output.last_words().startswith(f"{before.strip()} / " if before else "Fatal Python error: Aborted / Thread")
+    assert "Fatal Python error: Aborted / Thread 0x1 (most recent call first): / File" in output.last_words()
+    assert "Extension" not in output.last_words()
 
 
 def test_a_flood_of_output_is_cut(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from driftloop.spec.model import ModelSpec
 from driftloop.training import child
 from driftloop.training.bootstrap import register_first_version
 from driftloop.training.child import TrainingProcesses
+from driftloop.training.child_work import work_in
 from driftloop.training.dataset import OffsetRange, TrainingSet
 from driftloop.training.estimators import fit
 from driftloop.training.handover.credentials import Keyring
@@ -159,7 +160,7 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         return
 
     def work(process: object, folder: Path, limits: object, cancelled: object) -> None:
-        child._work(folder)
+        work_in(folder)
 
     monkeypatch.setattr(child, "_run", work)
     monkeypatch.setattr(TrainingProcesses, "take", lambda self: None)
