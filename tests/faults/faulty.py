@@ -19,6 +19,7 @@ from typing import Any
 from driftloop.cli.main import main as command_line
 from driftloop.registry import OutboxRow, Relay
 from driftloop.streaming import worker
+from driftloop.training import service
 from faults.relay_child import Send, faulty
 
 Fault = tuple[str, int, Path]
@@ -64,7 +65,7 @@ def main() -> None:
 
         Relay.__init__ = damaged  # type: ignore[assignment,method-assign]
     if "FAULTY_HEARTBEAT_S" in os.environ:
-        worker._HEARTBEAT_S = float(os.environ["FAULTY_HEARTBEAT_S"])
+        worker._HEARTBEAT_S = service._HEARTBEAT_S = float(os.environ["FAULTY_HEARTBEAT_S"])
         signal.signal(signal.SIGUSR1, lambda *_: time.sleep(float(os.environ["FAULTY_BLOCK_S"])))
     command_line()
 

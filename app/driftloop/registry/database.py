@@ -52,7 +52,8 @@ def open_engine(url: str, access: Access = "create") -> Engine:
     :func:`create_schema` and :func:`require_schema`.
 
     SQLite: write-ahead log, 30 s of waiting for a lock, foreign keys, and writers that take the lock when they begin,
-    so that nobody fails in the middle. Raises :class:`RegistryError` for other databases.
+    so that nobody fails in the middle. PostgreSQL: a server that is silent ends in an ``OperationalError``, see
+    ``_postgresql``. Raises :class:`RegistryError` for other databases.
     """
     try:
         parsed = make_url(url)
@@ -69,8 +70,10 @@ def open_engine(url: str, access: Access = "create") -> Engine:
     if backend == "postgresql":
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
+        from driftloop.registry._postgresql import patient  # its driver takes a tenth of a second
+
         options = {"postgresql_readonly": True} if access == "read" else {}
-        return create_engine(parsed, pool_pre_ping=True, execution_options=options)
+        return patient(create_engine(parsed, pool_pre_ping=True, execution_options=options))
     raise RegistryError(f"driftloop keeps its registry in SQLite or PostgreSQL, and the database URL says {backend!r}")
 
 
@@ -181,7 +184,9 @@ def _migrating(engine: Engine) -> Iterator[Connection]:
             finally:
                 own.cursor().execute("PRAGMA foreign_keys = ON")
         else:
-            with connection.begin():
+            from driftloop.registry._postgresql import unhurried
+
+            with connection.begin(), unhurried(connection):
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 yield connection
 

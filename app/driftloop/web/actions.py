@@ -65,7 +65,7 @@ class Actions:
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Status and JSON content for one request. Says nothing about models to who has no token."""
-        refused = self._refusal(headers)
+        refused = self.admit(path, headers)
         if refused is not None:
             return refused
         match = _PATH.fullmatch(path)
@@ -109,7 +109,8 @@ class Actions:
         self._publish()
         return command_id
 
-    def _refusal(self, headers: Mapping[str, str]) -> Answer | None:
+    def admit(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """Refuses who has no token, whatever the path and the body are."""
         if self._token is None:
             return HTTPStatus.FORBIDDEN, {
                 "error": "actions are off: set DRIFTLOOP_WEB_TOKEN or DRIFTLOOP_WEB_TOKEN_FILE"

@@ -51,7 +51,7 @@ class Port:
 def port(registry: Registry) -> Iterator[Port]:
     told: list[str] = []
     actions = Actions(registry, TOKEN, lambda: told.append("told"), retrain, lambda: 1000)
-    with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=actions.post) as server:
+    with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=actions.post, admit=actions.admit) as server:
         yield Port(server, told)
 
 
@@ -130,6 +130,12 @@ def test_without_the_token_nothing_happens_and_nothing_is_said(
     status, said = port.post(path, SAID, {"Content-Type": "application/json"} | headers)
     assert (status, said) == (401, {"error": "this needs the token: Authorization: Bearer ..."})
     assert len(registry.history("late")) == before
+
+
+def test_without_the_token_a_body_is_not_read(port: Port) -> None:
+    with socket.create_connection(("127.0.0.1", port.server.port), timeout=5) as raw:
+        raw.sendall(b"POST /models/late/approve HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        assert b" 401 " in raw.recv(1000)
 
 
 def test_without_a_token_in_the_settings_there_are_no_actions(registry: Registry) -> None:
