@@ -17,12 +17,13 @@ from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import Labeled, SourceProgress, WindowPartial
 from driftloop.events.time import NEVER_MS
 from driftloop.joining.pending import LabelVerdict, Pending, WaitingLabel, judge_label
-from driftloop.joining.store import PendingStore, StateStore, StoreWrite
+from driftloop.joining.pending_store import PendingStore
+from driftloop.joining.store import StateStore, StoreWrite
 from driftloop.monitoring.catalog import Catalog, ModelContext, VersionContext
 from driftloop.monitoring.cohort import Cohort, LogPoint
 from driftloop.monitoring.intake import Intake, Limits, PredictionRows, RefusedPrediction
 from driftloop.monitoring.outputs import DeadLetter, MonitorOutputs
-from driftloop.monitoring.rows import CohortRowCodec, WaitingLabels
+from driftloop.monitoring.rows import CohortRowCodec
 from driftloop.monitoring.saved import SavedSource, SourceHead, read_source, write_cohorts
 from driftloop.monitoring.updates import OutcomeUpdates, update_input_panes
 from driftloop.profiles.segments import segment_names
@@ -31,6 +32,9 @@ from driftloop.windows.watermark import maxima_before
 __all__ = ["SourceMonitor"]
 
 _encode = msgspec.json.Encoder().encode
+
+#: Labels that are given up in one step, so that any number of them may be due at once.
+_GIVEN_UP_AT_ONCE = 10_000
 
 _REFUSED = {
     LabelVerdict.TOO_LATE: ("label_too_late", "the label became known after label horizon and late retention"),
@@ -79,7 +83,7 @@ class SourceMonitor:
         self._unsaved_drops: list[int] = []
         self._swept_at_ms = NEVER_MS
         self._restart = restart
-        #: Largest event time of predictions when waiting labels were last given up; None if nobody knows.
+        #: Labels that were due when predictions had come to this event time have been given up; None if nobody knows.
         self._settled_ms: int | None = NEVER_MS if restart is None else restart.settled_ms
         self.predictions_offset = self.labels_offset = 0
         self.predictions_max_ms = self.labels_max_ms = NEVER_MS
@@ -107,12 +111,22 @@ class SourceMonitor:
         return len(self._pending)
 
     @property
-    def rows_in_memory(self) -> int:
-        return self._pending.rows_in_memory
+    def pending_in_memory(self) -> int:
+        return self._pending.pending_in_memory
 
     @property
     def waiting_labels(self) -> int:
-        return self._pending.waiting_labels
+        """Labels that came before their prediction."""
+        return len(self._pending.labels)
+
+    @property
+    def waiting_in_memory(self) -> int:
+        return self._pending.labels.in_memory
+
+    @property
+    def rows_in_memory(self) -> int:
+        """Pending predictions and waiting labels, and what else a :meth:`save` frees."""
+        return self._pending.rows_in_memory
 
     def rebuild_stops(self) -> tuple[int, int]:
         """Offsets (predictions, labels) up to which the state must be rebuilt before it can emit."""
@@ -121,7 +135,8 @@ class SourceMonitor:
         return self._restart.predictions_offset, self._restart.labels_offset
 
     def end_rebuild(self) -> None:
-        """Both topics were read up to :meth:`rebuild_stops` (offsets may jump: the last record can stand before it)."""
+        """Both topics were read up to :meth:`rebuild_stops` (offsets may jump: the last record can stand before it).
+        Labels that had waited in vain are given up by the next :meth:`sweep`."""
         if self._restart is not None:
             self.predictions_offset = max(self.predictions_offset, self._restart.predictions_offset)
             self.labels_offset = max(self.labels_offset, self._restart.labels_offset)
@@ -139,15 +154,18 @@ class SourceMonitor:
         batch = batch.since(self.predictions_offset)
         if not len(batch):
             return
+        self._finish_sweep()
         self._check_rebuild(batch, self.rebuild_stops()[0])
         rows = self._intake.predictions(batch)
         before, self.predictions_max_ms = maxima_before(rows.times_ms, self.predictions_max_ms)
         updates = OutcomeUpdates()
-        self._pending.load(
+        keys = [
             (version.model.spec.model, event.prediction_id)
             for version, group in rows.groups.items()
             for event in group.events
-        )
+        ]
+        self._pending.load(keys)
+        self._pending.labels.load(keys)
         for version, group in rows.groups.items():
             self._take_group(batch, version, group, before[group.indexes], updates)
         updates.apply()
@@ -156,8 +174,8 @@ class SourceMonitor:
             self._count_refused(refused, batch.offsets[refused.index], int(before[refused.index]))
         self._refuse(rows.dead_letters)
         self.predictions_offset = batch.offsets[-1] + 1
-        self._end_rebuild_if_reached()
-        self._sweep()
+        if not self._end_rebuild_if_reached():
+            self.sweep()
 
     def _take_group(
         self,
@@ -232,7 +250,7 @@ class SourceMonitor:
         for pending in arrived:
             updates.predicted(pending)
         for pending in arrived:
-            for waiting in self._pending.claim(pending.key):
+            for waiting in self._pending.labels.claim(pending.key):
                 self._join(model, pending, waiting, updates)
 
     def _count_refused(self, refused: RefusedPrediction, offset: int, before_ms: int) -> None:
@@ -260,6 +278,7 @@ class SourceMonitor:
         batch = batch.since(self.labels_offset)
         if not len(batch):
             return
+        self._finish_sweep()
         self._check_rebuild(batch, self.rebuild_stops()[1])
         rows = self._intake.labels(batch)
         before, self.labels_max_ms = maxima_before(rows.times_ms, self.labels_max_ms)
@@ -269,6 +288,7 @@ class SourceMonitor:
             label = WaitingLabel(
                 key=(event.model_id, event.prediction_id),
                 event_time_ms=event.event_time_ms,
+                due_ms=event.event_time_ms + model.wait_ms,
                 revision=event.revision,
                 value=value,
                 raw=event.label,
@@ -281,16 +301,16 @@ class SourceMonitor:
             pending = self._pending.find(label.key)
             if pending is not None:
                 self._join(model, pending, label, updates)
-            elif self.predictions_max_ms >= _due_ms(label, model) and not self.rebuilding:
+            elif self.predictions_max_ms >= label.due_ms and not self.rebuilding:
                 self._refuse([self._dead_label(label, "no_prediction", _no_prediction(label))])
             else:
-                self._pending.wait(label)
+                self._pending.labels.add(label)
         updates.apply()
         self._pending.settle()
         self._refuse(rows.dead_letters)
         self.labels_offset = batch.offsets[-1] + 1
-        self._end_rebuild_if_reached()
-        self._sweep()
+        if not self._end_rebuild_if_reached():
+            self.sweep()
 
     def _join(
         self, model: ModelContext, pending: Pending[Cohort], label: WaitingLabel, updates: OutcomeUpdates
@@ -400,7 +420,7 @@ class SourceMonitor:
                 predictions = min(predictions, cohort.first_prediction)
             if cohort.first_label is not None:
                 labels = min(labels, cohort.first_label)
-        waiting = self._pending.first_waiting()
+        waiting = self._pending.labels.first()
         if waiting is not None:
             labels = min(labels, LogPoint(waiting.offset, waiting.max_before_ms))
         return SourceProgress(
@@ -434,18 +454,19 @@ class SourceMonitor:
             swept_at_ms=self._swept_at_ms,
             next_cohort=self._next_cohort,
             latest_ms=self.latest_ms,
-            waiting_labels=sum(map(len, self._pending.waiting())),
+            waiting_labels=self.waiting_labels,
         )
         write = StoreWrite()
         cohorts = [(cohort, self._pending.count(cohort)) for cohort in self._cohorts.values()]
         written = write_cohorts(write, head, cohorts, self._unsaved_drops)
-        self._pending.save(write, WaitingLabels())
+        self._pending.save(write)
         self._unsaved_drops = []
         for pane in written:
             pane.saved = True
 
     def evict(self, rows: int) -> int:
-        """Take so many rows, the oldest first, out of memory; only those are that were saved. Returns how many were."""
+        """Take so many pending predictions and waiting labels out of memory, the oldest of each first; only those are
+        that were saved. Returns how many were."""
         return self._pending.evict(rows)
 
     def _begin_with(self, saved: SavedSource) -> None:
@@ -457,7 +478,8 @@ class SourceMonitor:
         for cohort, _ in saved.cohorts:
             self._cohorts[cohort.version.model.spec.model, cohort.version.version, cohort.start_ms] = cohort
             self._by_number[cohort.number] = cohort
-        self._pending.restore(saved.cohorts, saved.labels)
+        self._pending.restore(saved.cohorts)
+        self._pending.labels.restore(head.waiting_labels, saved.first_label, head.labels_offset)
         restart = self._restart
         if (
             restart is not None
@@ -475,61 +497,75 @@ class SourceMonitor:
                 f"got offset {batch.offsets[-1]}"
             )
 
-    def _end_rebuild_if_reached(self) -> None:
+    def _end_rebuild_if_reached(self) -> bool:
         restart = self._restart
         if (
             restart is None
             or self.predictions_offset < restart.predictions_offset
             or self.labels_offset < restart.labels_offset
         ):
-            return
-        # What could be forgotten at the published offsets had been: it is here in part only, or was reported already.
-        settled_ms = self._settled_ms
-        letters = self._drop_expired()
+            return False
         for cohort in self._cohorts.values():
             input_final, outcome_final = self._finality(cohort)
             cohort.mark_clean(input_final=input_final, outcome_final=outcome_final)
         self.outputs = MonitorOutputs()
         self._restart = None
-        # Except labels that waited at the last sweep. Those due by then were given up; or they belong to forgotten
-        # cohorts, which are kept for longer than their labels can be due.
-        self._refuse([letter for due_ms, letter in letters if settled_ms is not None and due_ms > settled_ms])
+        if self._settled_ms is None:
+            self._settled_ms = self.predictions_max_ms
+        # What could be forgotten at the published offsets had been: it is here in part only, or was reported already.
+        # But what a sweep says must be published before it is saved, so it is the shell's to begin it.
+        self._swept_at_ms = NEVER_MS
+        return True
 
-    def _sweep(self) -> None:
-        """Forget what has expired, once per half window or so of event time."""
-        if self.rebuilding or (not self._cohorts and not self._pending.waiting_labels):
+    @property
+    def sweeping(self) -> bool:
+        """A sweep has more to do, or none was made after a rebuild. Call :meth:`sweep`, and publish in between; else
+        the next batch does, all at once."""
+        if self.rebuilding or not (self._cohorts or self.waiting_labels):
+            return False
+        return min(self.predictions_max_ms, self.labels_max_ms) >= self._swept_at_ms
+
+    def sweep(self) -> None:
+        """Forget what has expired, once per half window or so of event time; of labels that are given up at most some
+        thousands at a time."""
+        if not self.sweeping:
             return
-        now_ms = min(self.predictions_max_ms, self.labels_max_ms)
-        if now_ms < self._swept_at_ms:
+        if not self._give_up_labels():
             return
         shortest_ms = min((cohort.version.model.window_ms for cohort in self._cohorts.values()), default=60_000)
-        self._swept_at_ms = now_ms + shortest_ms // 2
-        self._refuse([letter for _, letter in self._drop_expired()])
+        self._swept_at_ms = min(self.predictions_max_ms, self.labels_max_ms) + shortest_ms // 2
+        # After the labels, since a rebuild can't tell labels of forgotten cohorts from such that wait in vain.
+        self._drop_expired_cohorts()
 
-    def _drop_expired(self) -> list[tuple[int, DeadLetter]]:
-        """Forget expired cohorts that were published as final, and labels whose prediction can't come any more. Those
-        are returned as dead letters, each with the largest event time of predictions at which it was due."""
+    def _finish_sweep(self) -> None:
+        while self.sweeping:
+            self.sweep()
+
+    def _drop_expired_cohorts(self) -> None:
+        """Forget expired cohorts that were published as final."""
         for key, cohort in list(self._cohorts.items()):
             lateness_ms = cohort.version.model.lateness_ms
             passed_ms = min(self.predictions_max_ms, self.labels_max_ms) - lateness_ms
-            if passed_ms >= cohort.drop_ms and (self.rebuilding or cohort.published):
+            if passed_ms >= cohort.drop_ms and cohort.published:
                 self._pending.drop(cohort)
                 del self._cohorts[key], self._by_number[cohort.number]
                 if self._store is not None:
                     self._unsaved_drops.append(cohort.number)
-        letters = []
-        for labels in list(self._pending.waiting()):
-            model = self._intake.model(labels[0].key[0])
-            if model is None:
-                continue
-            # All together, when the last of them is due: a prediction that comes before refuses those due earlier.
-            due_ms = max(_due_ms(label, model) for label in labels)
-            if self.predictions_max_ms < due_ms:
-                continue
-            self._pending.claim(labels[0].key)
-            letters += [(due_ms, self._dead_label(label, "no_prediction", _no_prediction(label))) for label in labels]
-        self._settled_ms = self.predictions_max_ms
-        return letters
+
+    def _give_up_labels(self) -> bool:
+        """Dead letters of labels whose prediction can't come any more, in the order of due time and offset. Whether
+        those were all."""
+        assert self._settled_ms is not None, "nothing is given up while the state is being rebuilt"
+        labels = self._pending.labels.take_due(self.predictions_max_ms, _GIVEN_UP_AT_ONCE)
+        # Those due by the last sweep of an earlier owner were given up then; or they belong to forgotten cohorts, which
+        # are kept for longer than their labels can be due.
+        new = [label for label in labels if label.due_ms > self._settled_ms]
+        self._refuse([self._dead_label(label, "no_prediction", _no_prediction(label)) for label in new])
+        if len(labels) < _GIVEN_UP_AT_ONCE:
+            self._settled_ms = self.predictions_max_ms
+            return True
+        self._settled_ms = max(self._settled_ms, labels[-1].due_ms - 1)
+        return False
 
     def _dead_label(self, label: WaitingLabel, code: str, message: str) -> DeadLetter:
         return DeadLetter(
@@ -539,11 +575,6 @@ class SourceMonitor:
     def _refuse(self, letters: list[DeadLetter]) -> None:
         if not self.rebuilding:
             self.outputs.dead_letters += letters
-
-
-def _due_ms(label: WaitingLabel, model: ModelContext) -> int:
-    """The largest event time of predictions after which none is joined with the label any more."""
-    return label.event_time_ms + model.window_ms + model.lateness_ms
 
 
 def _no_prediction(label: WaitingLabel) -> str:
