@@ -70,8 +70,12 @@ class PendingStore(Generic[CohortT]):
 
     # -- predictions ---------------------------------------------------------------------------------------------
 
-    def load(self, keys: Iterable[JoinKey]) -> None:
-        """Look for these predictions in the store too, all at once. Raises :class:`StoreDamaged`."""
+    def load(self, keys: Iterable[JoinKey], *, labels: bool = False) -> None:
+        """Look for these predictions in the store too, all at once; also for ``labels`` that wait for them. Raises
+        :class:`StoreDamaged`."""
+        if labels and self.labels.on_disk:
+            keys = list(keys)
+            self.labels.load(keys)
         if self._store is None or self._codec is None or len(self._rows) == self._total:
             return
         wanted = [key for key in keys if key not in self._rows]

@@ -45,7 +45,7 @@ class WaitingStore:
         self._labels: dict[int, WaitingLabel] = {}
         self._offsets: dict[JoinKey, list[int]] = {}
         self._places: list[tuple[int, int]] = []
-        self._on_disk = 0  # in the store alone
+        self._on_disk = 0
         self._first_on_disk: WaitingLabel | None = None
         #: Read from the store for the present batch.
         self._visiting: dict[JoinKey, list[WaitingLabel]] = {}
@@ -63,6 +63,11 @@ class WaitingStore:
     @property
     def in_memory(self) -> int:
         return len(self._labels)
+
+    @property
+    def on_disk(self) -> int:
+        """In the store alone."""
+        return self._on_disk
 
     @property
     def to_remove(self) -> int:
@@ -175,11 +180,9 @@ class WaitingStore:
     def _forget_keys(self, keys: Iterable[JoinKey]) -> None:
         """Some labels of these are not in memory any more."""
         for key in set(keys):
-            rest = [offset for offset in self._offsets[key] if offset in self._labels]
-            if rest:
+            offsets = self._offsets.pop(key)
+            if len(offsets) > 1 and (rest := [offset for offset in offsets if offset in self._labels]):
                 self._offsets[key] = rest
-            else:
-                del self._offsets[key]
 
     def _clear_places(self) -> None:
         self._places = [(label.due_ms, label.offset) for label in self._labels.values()]

@@ -159,13 +159,12 @@ class SourceMonitor:
         rows = self._intake.predictions(batch)
         before, self.predictions_max_ms = maxima_before(rows.times_ms, self.predictions_max_ms)
         updates = OutcomeUpdates()
-        keys = [
+        keys = (
             (version.model.spec.model, event.prediction_id)
             for version, group in rows.groups.items()
             for event in group.events
-        ]
-        self._pending.load(keys)
-        self._pending.labels.load(keys)
+        )
+        self._pending.load(keys, labels=True)
         for version, group in rows.groups.items():
             self._take_group(batch, version, group, before[group.indexes], updates)
         updates.apply()
@@ -249,9 +248,10 @@ class SourceMonitor:
         update_input_panes(group, fresh, arrived)
         for pending in arrived:
             updates.predicted(pending)
-        for pending in arrived:
-            for waiting in self._pending.labels.claim(pending.key):
-                self._join(model, pending, waiting, updates)
+        if self.waiting_labels:
+            for pending in arrived:
+                for waiting in self._pending.labels.claim(pending.key):
+                    self._join(model, pending, waiting, updates)
 
     def _count_refused(self, refused: RefusedPrediction, offset: int, before_ms: int) -> None:
         """A dead letter counts in the window that it would have been in, unless that was forgotten."""
