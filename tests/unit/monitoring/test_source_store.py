@@ -181,7 +181,7 @@ def test_labels_are_given_up_in_pieces_of_any_size(
         take(whole, both, side, start, stop)
         expected = whole.drain().dead_letters
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("driftloop.monitoring.source._GIVEN_UP_AT_ONCE", at_once)
+            patch.setattr("driftloop.monitoring.sweep._GIVEN_UP_AT_ONCE", at_once)
             take(pieces, both, side, start, stop)
             letters = pieces.drain().dead_letters
             while pieces.sweeping:
@@ -291,7 +291,7 @@ def test_a_kill_at_any_place_changes_nothing(log_seed: int, rows: int, seed: int
         take(source, both, side, 0, len(both[side]))
     whole.take(source)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("driftloop.monitoring.source._GIVEN_UP_AT_ONCE", at_once)
+        patch.setattr("driftloop.monitoring.sweep._GIVEN_UP_AT_ONCE", at_once)
         broken, _ = crash_and_go_on(both, seed)
     nobody = without_prediction(both)
     assert broken.given_up & nobody == whole.given_up & nobody
@@ -345,7 +345,7 @@ def test_a_rebuild_gives_up_what_was_not_given_up_yet(from_disk: bool) -> None:
         source.evict(100)
         assert monitor(store.copy(), early, go_on=True).progress() == early
     # A label later than the others, so that no sweep is due when the third prediction comes.
-    source._swept_at_ms = 2**62
+    source._sweep.next_ms = 2**62
     take(source, (predictions, labels), 0, 2, 3)
     assert source.drain().dead_letters == []
     progress = source.progress()

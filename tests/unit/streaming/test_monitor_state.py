@@ -293,7 +293,7 @@ async def test_a_flood_of_labels_without_predictions_stays_within_the_bound(
     kafka: FakeKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_again: str
 ) -> None:
     flood = Flood(kafka)
-    monkeypatch.setattr("driftloop.monitoring.source._GIVEN_UP_AT_ONCE", flood.PIECE)
+    monkeypatch.setattr("driftloop.monitoring.sweep._GIVEN_UP_AT_ONCE", flood.PIECE)
     most: list[int] = []
     sweep = SourceMonitor.sweep
 
