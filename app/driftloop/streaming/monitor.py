@@ -213,7 +213,7 @@ class MonitorService:
     async def _finish_sweep(self, partition: int) -> None:
         """Any number of labels may be given up at once: what a rebuild or the last batch has left, piece by piece."""
         while (monitor := self._sources[partition].monitor).sweeping:
-            monitor.sweep()
+            await asyncio.to_thread(monitor.sweep)
             self._emit(monitor.drain(), self._topics.labels)
             await self._make_room()
 
