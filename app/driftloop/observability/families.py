@@ -63,6 +63,10 @@ class Families:
         self.pending_in_memory = gauge(
             "pending_predictions_in_memory", "Those of them that are in memory; the rest is on disk.", "partition"
         )
+        self.waiting_labels = gauge("waiting_labels", "Labels that wait for their prediction.", "partition")
+        self.waiting_labels_in_memory = gauge(
+            "waiting_labels_in_memory", "Those of them that are in memory; the rest is on disk.", "partition"
+        )
 
         self.windows = counter("windows_total", "Windows reported.", "model", "kind", "status", "decision")
         self.closed = gauge(

@@ -129,12 +129,22 @@ class Metrics:
         self._families.pending.set((str(partition),), count)
         self._families.pending_in_memory.set((str(partition),), in_memory)
 
+    def waiting_labels(self, partition: int, count: int, in_memory: int) -> None:
+        self._families.waiting_labels.set((str(partition),), count)
+        self._families.waiting_labels_in_memory.set((str(partition),), in_memory)
+
     def forget_partition(self, topic: str, partition: int) -> None:
         """The partition is read by another process now."""
         for gauge in (self._families.lag, self._families.event_time):
             gauge.forget((topic, str(partition)))
-        self._families.pending.forget((str(partition),))
-        self._families.pending_in_memory.forget((str(partition),))
+        families = self._families
+        for rows in (
+            families.pending,
+            families.pending_in_memory,
+            families.waiting_labels,
+            families.waiting_labels_in_memory,
+        ):
+            rows.forget((str(partition),))
 
     # Events.
 
