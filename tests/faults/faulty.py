@@ -26,7 +26,7 @@ Fault = tuple[str, int, Path]
 
 def _next_fault() -> Fault | None:
     """The point of this life: its name, before which publish, and the file that says that it was reached."""
-    role = sys.argv[-1]
+    role = next(name for name in ("monitor", "assessor", "trainer") if name in sys.argv)
     folder = Path(os.environ["FAULTY_FOLDER"])
     for number, point in enumerate(os.environ["FAULTY_RELAY"].split()):
         if not (folder / f"{role}-{number}").exists():
