@@ -292,10 +292,10 @@ class KafkaCluster:
         return int(described.coordinator.id)
 
     def in_sync(self, topics: list[str]) -> bool:
-        """Whether every replica of the topics is there."""
+        """Whether every replica of the topics is there. The broker that is asked may not know a new topic yet."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         known = admin.list_topics(timeout=10).topics
-        return all(
+        return known.keys() >= set(topics) and all(
             len(part.isrs) == len(part.replicas) == min(3, len(self.brokers))
             for topic in topics
             for part in known[topic].partitions.values()
