@@ -110,10 +110,18 @@ class Settings(BaseSettings):
     oldest_event_ms: int = Field(default=946_684_800_000, description="event times before this (2000-01-01) are absurd")
     max_message_bytes: int = Field(default=1_000_000, ge=1_000)
     pending_in_memory: int = Field(
-        default=250_000, ge=1_000, description="pending predictions that a worker keeps in memory; the rest is on disk"
+        default=250_000,
+        ge=1_000,
+        description="pending predictions and waiting labels that a worker keeps in memory; the rest is on disk",
     )
     checkpoint_interval_ms: int = Field(
         default=30_000, ge=0, description="state of source partitions is saved in data_dir this often; 0: never"
+    )
+    file_tries: int = Field(
+        default=8, ge=1, description="a command whose files cannot be read or written is tried so often by the trainer"
+    )
+    file_retry_ms: int = Field(
+        default=5_000, ge=100, description="the first pause between these tries; each one after it is twice as long"
     )
     session_timeout_ms: int = Field(default=30_000, ge=1_000)
     rebalance_timeout_ms: int = Field(default=30_000, ge=1_000)

@@ -6,6 +6,11 @@ Four source partitions take in predictions of some 300 bytes, in batches of 4,00
 the rules of a worker (rows beyond DRIFTLOOP_PENDING_IN_MEMORY go to disk), but no broker. Then labels of predictions
 from the whole time, and the same predictions once more. Printed on the way: rows that wait, rows in memory, the
 process's memory, its largest so far, and the size on disk. Exit code 1 if it ever was above --limit-gib.
+
+    .venv/bin/python scripts/bench/pending_memory.py --labels 1000000
+
+Instead, so many labels that come before their predictions, to one partition. Then 100,000 predictions of other ids,
+100,000 that such a label waits for, and one so late that the rest is given up.
 """
 
 from __future__ import annotations
@@ -16,8 +21,10 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
@@ -25,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from driftloop.checkpoints.folders import PartitionStore, open_partition
 from driftloop.checkpoints.identity import Identity
+from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import SourceProgress
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
@@ -82,8 +90,22 @@ class Worker:
                 source.publish()
             self.local.make_room(self.sources)
 
+    def take(self, take: Callable[[RecordBatch], None], batch: RecordBatch) -> int:
+        """One batch as a worker takes it. Returns how many dead letters came of it."""
+        take(batch)
+        dead = 0
+        while True:
+            for source in self.sources.values():
+                dead += len(source.monitor.drain().dead_letters)
+            self.settle()
+            unfinished = [source.monitor for source in self.sources.values() if source.monitor.sweeping]
+            if not unfinished:
+                return dead
+            for monitor in unfinished:
+                monitor.sweep()
+
     def say(self, what: str, seconds: float, rows: int) -> None:
-        pending = sum(source.monitor.pending_rows for source in self.sources.values())
+        pending = sum(source.monitor.pending_rows + source.monitor.waiting_labels for source in self.sources.values())
         memory = sum(source.monitor.rows_in_memory for source in self.sources.values())
         disk = sum(file.stat().st_blocks * 512 for file in self.folder.rglob("*") if file.is_file())
         print(
@@ -103,6 +125,7 @@ def _memory_mb(field: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--labels", type=int, default=0, help="labels without predictions instead")
     parser.add_argument("--in-memory", type=int, default=Settings.model_fields["pending_in_memory"].default)
     parser.add_argument("--limit-gib", type=float, default=4.0)
     arguments = parser.parse_args()
@@ -112,6 +135,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = own_settings("none", "bench", Path(folder), pending_in_memory=arguments.in_memory)
         worker = Worker(settings, Path(folder) / "state")
+        if arguments.labels:
+            flood(worker, arguments.labels // BATCH * BATCH)
+            end(arguments.limit_gib)
         steps = rows // (PARTITIONS * BATCH)
         spent_s, done = 0.0, 0
         for step in range(steps):
@@ -157,9 +183,42 @@ def main() -> None:
         assert sum(source.monitor.pending_rows for source in again.sources.values()) == waiting == rows
         for source in again.sources.values():
             source.store.close()
+    end(arguments.limit_gib)
+
+
+def flood(worker: Worker, labels: int) -> None:
+    """Labels before their predictions, in one partition."""
+    others = 100_000
+    monitor = worker.sources[0].monitor
+    batches = {
+        "labels": (monitor.take_labels, [(others, labels)]),
+        "other ids": (monitor.take_predictions, [(0, others)]),
+        "joined": (monitor.take_predictions, [(others, others)]),
+        "given up": (monitor.take_predictions, [(100 * (others + labels), 1)]),
+    }
+    dead, offset = 0, {monitor.take_labels: 0, monitor.take_predictions: 0}
+    for what, (take, ranges) in batches.items():
+        spent_s, done = 0.0, 0
+        for start, count in ranges:
+            for at in range(start, start + count, BATCH):
+                numbers = range(at, min(start + count, at + BATCH))
+                is_labels = take == monitor.take_labels
+                values = [label_of(number, number) if is_labels else prediction_of(number) for number in numbers]
+                batch = record_batch("l" if is_labels else "p", 0, offset[take], values)
+                offset[take] += len(values)
+                started_s = time.process_time()
+                dead += worker.take(take, batch)
+                spent_s += time.process_time() - started_s
+                done += len(values)
+        worker.say(what, spent_s, labels - others if what == "given up" else done)
+    assert dead == labels - others
+    assert monitor.waiting_labels == 0
+
+
+def end(limit_gib: float) -> NoReturn:
     most_gib = _memory_mb("VmHWM") / 1024
-    print(f"at most {most_gib:.2f} GiB, limit {arguments.limit_gib:g} GiB")
-    sys.exit(most_gib > arguments.limit_gib)
+    print(f"at most {most_gib:.2f} GiB, limit {limit_gib:g} GiB")
+    sys.exit(most_gib > limit_gib)
 
 
 if __name__ == "__main__":

@@ -261,7 +261,12 @@ def itself(layout: Layout) -> None:
             },
             "reqps",
         ),
-        ("Pending predictions", "Waiting for their label.", {"all": total("pending_predictions", "")}, "short"),
+        (
+            "Pending predictions, waiting labels",
+            "Predictions that wait for their label, and labels that came before their prediction.",
+            {"predictions": total("pending_predictions", ""), "labels": total("waiting_labels", "")},
+            "short",
+        ),
         (
             "Memory",
             "Of each process.",

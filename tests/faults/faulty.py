@@ -26,6 +26,7 @@ from driftloop.registry import OutboxRow, Relay
 from driftloop.streaming import worker
 from driftloop.streaming.assessor import AssessorService
 from driftloop.streaming.monitor import MonitorService
+from driftloop.training import service
 from faults.relay_child import Send, faulty
 
 Fault = tuple[str, int, Path]
@@ -85,7 +86,7 @@ def main() -> None:
 
         Relay.__init__ = damaged  # type: ignore[assignment,method-assign]
     if "FAULTY_HEARTBEAT_S" in os.environ:
-        worker._HEARTBEAT_S = float(os.environ["FAULTY_HEARTBEAT_S"])
+        worker._HEARTBEAT_S = service._HEARTBEAT_S = float(os.environ["FAULTY_HEARTBEAT_S"])
         signal.signal(signal.SIGUSR1, lambda *_: time.sleep(float(os.environ["FAULTY_BLOCK_S"])))
     command_line()
 

@@ -13,7 +13,7 @@ from conftest import Broker
 from faults import workload
 from support.apache_kafka import ApacheKafka
 from support.cluster import Cluster, Outcome, differences
-from support.health import Health
+from support.health import PROBES_S, Health
 from support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -56,15 +56,27 @@ def test_a_broker_that_goes_away_and_comes_back(
 def test_a_database_that_goes_away_and_comes_back(
     apache_kafka: Broker, undisturbed: Outcome, tmp_path: Path, postgres: PostgresServer
 ) -> None:
+    """Silent, and then stopped."""
     settings = workload.settings_of(
         apache_kafka.bootstrap, f"database{os.getpid()}", tmp_path, database_url=postgres.url
     )
 
     def disturb(cluster: Cluster, piece: int, pieces: int) -> None:
+        # The trainer ends without its database, and is started again and again.
+        working = [name for name in cluster.names if name != "trainer"]
+        if piece == pieces // 4:
+            before = {name: cluster.processes[name] for name in working}
+            postgres.pause()
+            cluster.wait_for_health(working, "alive and not ready", _without("database"))
+            for name in cluster.names * 5:
+                health = cluster.health(name)
+                assert _without("database")(health) or (name, health.ready) == ("trainer", None), f"{name}: {health}"
+                assert health.seconds < PROBES_S, f"{name}: {health}"
+            postgres.resume()
+            cluster.wait_for_health(cluster.names, "ready again", lambda health: health.ready is True)
+            assert {name: cluster.processes[name] for name in working} == before, "silence is waited out"
         if piece == pieces // 2:
             postgres.stop()
-            # The trainer ends without its database, and is started again and again.
-            working = [name for name in cluster.names if name != "trainer"]
             cluster.wait_for_health(working, "alive and not ready", _without("database"))
         if piece == pieces // 2 + 4:
             time.sleep(10)

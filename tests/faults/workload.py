@@ -104,6 +104,7 @@ def run(
         assert set(codes.values()) == {0}, codes
         print(f"{cluster.mended} processes were started again; readiness: {cluster.watch.seen}")
     assert cluster.watch.dead == []
+    assert cluster.watch.deaf == []
     outcome = outcome_of(settings)
     assert (found := against_answer(outcome)) == [], "\n".join(found[:20])
     return outcome

@@ -50,6 +50,12 @@ def test_the_quick_demo_retrains_and_ends_ahead(tmp_path: Path) -> None:
     assert "flights-late: the closed loop is ahead of the frozen model" in output
     result = json.loads((tmp_path / "demo" / "result.json").read_text())
     assert {model["model_id"] for model in result["models"]} == {"flights-late", "flights-delay"}
+    # What it ends with can be copied into a shell (but for running it once more).
+    named = [line.partition("  # ")[0].strip() for line in output.splitlines() if "  # " in line]
+    script = "\n".join(["set -e", *named[:-1]])
+    copied = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert copied.returncode == 0, copied.stderr
+    assert "flights-late: binary, champion v2" in copied.stdout
     engine = open_engine(f"sqlite:///{tmp_path / 'demo' / 'driftloop.db'}")
     store = AssessmentStore(engine)
     reports = store.reports("flights-late", kind="outcome", segment="", limit=None)

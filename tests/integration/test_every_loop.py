@@ -69,6 +69,10 @@ DECISIONS = {
         "hold drift 4: held, because the data of the newest input window is broken: .*x.*; due, because",
         "retrain drift 5: 2 of 4 features drift",
     ],
+    "broken-scores": [
+        "hold performance 4: held, because the data of the newest input window is broken: .*x.*; due, because roc_auc",
+        "hold estimated_performance 4: held, because the data of the newest input window is broken: .*x.*; due, ",
+    ],
     "broken-data-unguarded": ["retrain drift 4: "],
     "label-shift": [
         "hold schedule 5: held, because labels come for other scores than before, so a model would learn from a part: "

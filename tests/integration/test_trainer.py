@@ -23,7 +23,7 @@ from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.training.artifacts import load
 from driftloop.training.bootstrap import register_first_version
-from driftloop.training.dataset import TrainingSet
+from driftloop.training.dataset import TrainingSet, cut
 from driftloop.training.estimators import predict
 from support.training_rows import make_labeled, make_rows, make_spec
 from support.world import Process, wait_for
@@ -171,6 +171,39 @@ def test_commands_become_versions_failures_and_dead_letters(make_world) -> None:
     wait_for("command d", lambda: world.finished("d"), again)
     assert [run.attempts for run in world.runs.runs()] == [1, 1, 1, 1]
     assert len(world.read(world.settings.topics.dead_letters)) == 3
+    assert again.stop() == 0, again.text()
+
+
+def test_files_that_stay_in_trouble_fail_one_run_and_hold_up_no_other(make_world) -> None:  # type: ignore[no-untyped-def]
+    """Before, the trainer ended at the first command, and again at every start, with the other one behind it."""
+    spec, other = make_spec(), make_spec("regression", model="other")
+    world = make_world(spec, other)
+    world.settings = world.settings.model_copy(update={"file_tries": 3, "file_retry_ms": 1_500})
+    frame, labels, times = make_rows()
+    rows = make_labeled(spec, frame, labels, times + AT, prefix="m")
+    parquet = cut(rows, spec, 0, 10**10, []).to_parquet()
+    # A folder, and something in it, where the file of its rows should be.
+    taken = world.registry.store.folder / ArtifactStore(world.folder / "copy").put_bytes(parquet, ".parquet").uri
+    taken.mkdir(parents=True)
+    (taken / "something").touch()
+    world.send(command("a"), command("b", "other"))
+    trainer = world.trainer()
+    wait_for("the other model's command", lambda: world.finished("b"), trainer)
+    run = world.runs.get("a" * 32)
+    assert run is not None
+    assert (run.outcome, run.attempts) == (None, 0)
+    assert run.tries in (1, 2)
+    trainer.kill()  # what is left is in the database
+    again = world.trainer("again")
+    wait_for("the end of the first", lambda: world.finished("a"), again)
+    wait_for("its event", lambda: len(world.events("a")) == 1, again)
+    event = world.events("a")[0]
+    assert event.kind == "failed"
+    assert event.reason.startswith(
+        "its files could not be read or written in 3 tries, the last time: IsADirectoryError"
+    )
+    assert str(taken) in event.reason
+    assert [event.kind for event in world.events("b")] == ["registered", "promoted"]
     assert again.stop() == 0, again.text()
 
 

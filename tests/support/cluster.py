@@ -26,7 +26,7 @@ from driftloop.replay.published import read_events, read_published
 from driftloop.replay.verify import compare_alerts, compare_commands, compare_reports
 from driftloop.settings import Settings
 from support import world
-from support.health import Health, HealthWatch, ask
+from support.health import Health, HealthWatch, Watched, ask
 
 __all__ = ["Cluster", "Outcome", "differences", "outcome_of"]
 
@@ -171,10 +171,10 @@ class Cluster:
         self._log_starts: dict[str, int] = {}
         #: How often a process ended by itself and was started again.
         self.mended = 0
-        self.watch = HealthWatch(self._health_ports)
+        self.watch = HealthWatch(self._watched)
 
-    def _health_ports(self) -> dict[str, int]:
-        return {name: self._ports[name][1] for name in list(self.processes)}
+    def _watched(self) -> dict[str, Watched]:
+        return {name: Watched(self._ports[name][1], own.process) for name, own in list(self.processes.items())}
 
     def start(self, name: str) -> None:
         role = name.split("-")[0]

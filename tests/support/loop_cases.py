@@ -118,6 +118,10 @@ GUARDS = [
     deciding("warm-up", 3, rows.stable, DAILY, warm_up=2),
     deciding("enough-rows", 2, rows.stable, DAILY, minimum_labeled_rows=150),
     deciding("broken-data", 5, rows.missing_then_shifted(4), ON_ANY_DRIFT),
+    deciding(
+        "broken-scores", 5, rows.missing_and_dull(4), {"on": "performance"}, ON_ESTIMATES,
+        performance={"rules": [PERFORMANCE, ESTIMATED]},
+    ),
     deciding("broken-data-unguarded", 4, rows.missing_then_shifted(4), ON_ANY_DRIFT, hold_on_broken_data=False),
     deciding("label-shift", 6, FEW_LABELS, ON_FIFTH_DAY, per_day=450),
     deciding("label-shift-unguarded", 5, FEW_LABELS, ON_FIFTH_DAY, per_day=450, hold_on_label_shift=False),

@@ -111,6 +111,17 @@ def missing_then_shifted(missing_day: int) -> Story:
     return story
 
 
+def missing_and_dull(missing_day: int) -> Story:
+    """Upstream loses a column for a day, and the version in production cannot tell its rows apart."""
+
+    def story(rows: History) -> None:
+        that_day = rows.day == missing_day
+        rows.x[that_day & (rows.chance.random(len(rows)) < 0.9)] = np.nan
+        rows.said = np.where(that_day, rows.chance.uniform(0.49, 0.51, len(rows)), rows.said)
+
+    return story
+
+
 def labels_of_few_high_scores(on_day: int) -> Story:
     """Labels come for eight in ten; on one day for one in ten of the highest scores."""
 

@@ -43,12 +43,19 @@ class MemoryStore:
             self._parts.pop(name, None)
         self._parts.update(changes.parts)
 
-    def parts(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def parts(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         names = sorted(self._parts)
-        for name in names[bisect_left(names, prefix) :]:
+        for name in names[bisect_left(names, max(prefix, start)) :]:
             if not name.startswith(prefix):
                 return
             yield name, self._parts[name]
+
+    def get_parts(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        return [self._parts.get(name) for name in names]
+
+    def part_names(self, prefixes: Sequence[bytes]) -> list[bytes]:
+        assert list(prefixes) == sorted(prefixes)
+        return [name for prefix in prefixes for name, _ in self.parts(prefix)]
 
     def copy(self) -> MemoryStore:
         """What is there now, for one that begins there later."""

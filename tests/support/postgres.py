@@ -48,6 +48,7 @@ class PostgresServer:
         self._account = "postgres" if as_root else getpass.getuser()
         self._prefix = ["runuser", "-u", self._account, "--"] if as_root else []
         self._server: subprocess.Popen[bytes] | None = None
+        self._paused: list[int] = []
         if as_root:
             shutil.chown(folder, self._account)
         subprocess.run(
@@ -87,7 +88,8 @@ class PostgresServer:
         """At once: clients lose their connections, and what was committed stays."""
         if self._server is None:
             return
-        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        self.resume()
+        postmaster = self._postmaster()
         os.kill(postmaster, signal.SIGINT)  # "fast": SIGTERM would wait for clients
         try:
             self._server.wait(20)
@@ -95,6 +97,30 @@ class PostgresServer:
             self._server.kill()
             self._server.wait(10)
         self._server = None
+
+    def pause(self) -> None:
+        """SIGSTOP of all its processes: connections stay open, new ones are not refused, nothing answers."""
+        # The postmaster first: then no others come.
+        os.kill(postmaster := self._postmaster(), signal.SIGSTOP)
+        self._paused = [postmaster, *_children(postmaster)]
+        for process in self._paused[1:]:
+            os.kill(process, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT of those that were paused."""
+        if self._paused and self._server is not None:
+            # runuser stops itself when what it runs is stopped.
+            os.kill(self._server.pid, signal.SIGCONT)
+        for process in self._paused:
+            os.kill(process, signal.SIGCONT)
+        self._paused = []
+
+    def _postmaster(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+
+def _children(parent: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 @contextmanager

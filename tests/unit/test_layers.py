@@ -41,12 +41,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observability": {"events"},
     "training": {
         "events", "spec", "profiles", "drift", "multivariate", "performance", "policy", "registry", "kafka",
-        "observability", "settings", "shadow", "web", "windows", "mlflow_mirror",
+        "observability", "settings", "shadow", "stopping", "web", "windows", "mlflow_mirror",
     },
     "mlflow_mirror": {"registry", "observability", "settings"},
     "web": {"events", "registry", "observability"},
     "checkpoints": {"events", "joining", "spec"},
-    "streaming": CORE | {"checkpoints", "registry", "kafka", "observability", "settings"},
+    "streaming": CORE | {"checkpoints", "registry", "kafka", "observability", "settings", "stopping"},
     "replay": CORE | {"checkpoints", "kafka", "registry", "settings", "streaming"},
     "audit": {"events", "spec", "profiles", "multivariate", "registry", "kafka", "training"},
 }  # fmt: skip

@@ -45,10 +45,16 @@ class PartitionStore:
         changes.parts.append((_IDENTITY, self._identity.encode()))
         self._store.write(changes)
 
-    def parts(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        for name, content in self._store.parts(prefix):
+    def parts(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        for name, content in self._store.parts(prefix, start):
             if name != _IDENTITY:
                 yield name, content
+
+    def get_parts(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._store.get_parts(names)
+
+    def part_names(self, prefixes: Sequence[bytes]) -> list[bytes]:
+        return self._store.part_names(prefixes)
 
     def stranger(self) -> str | None:
         """Why what is here is not of use to its owner, or None. Raises :class:`StoreError`."""
@@ -97,7 +103,7 @@ def open_partition(root: Path, identity: Identity, *, keep: bool = True) -> Part
         if lock is not None:
             os.close(lock)
         log.warning(
-            "no local state: pending predictions stay in memory, and a restart reads them from the logs",
+            "no local state: what waits stays in memory, and a restart reads it from the logs",
             partition=identity.partition,
             reason=str(error),
         )

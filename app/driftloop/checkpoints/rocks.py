@@ -82,12 +82,18 @@ class RocksStore:
             raise StoreError(f"{self._folder} cannot be opened: {error}") from error
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._get(_ROW, keys)
+
+    def get_parts(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._get(_PART, names)
+
+    def _get(self, kind: bytes, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         try:
-            found: Any = self._db[[_ROW + key for key in keys]]
+            found: Any = self._db[[kind + key for key in keys]]
         except Exception as error:
             raise StoreDamaged(f"{self._folder} cannot be read: {error}") from error
-        rows: list[bytes | None] = found
-        return rows
+        contents: list[bytes | None] = found
+        return contents
 
     def write(self, changes: StoreWrite) -> None:
         try:
@@ -139,15 +145,32 @@ class RocksStore:
             put(_PART + name, content)
         return batch
 
-    def parts(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        for key, content in self._starting_with(_PART + prefix):
+    def parts(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        for key, content in self._starting_with(_PART + prefix, _PART + start):
             yield key[1:], content
 
-    def _starting_with(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def part_names(self, prefixes: Sequence[bytes]) -> list[bytes]:
+        names: list[bytes] = []
         cursor = None
         try:
             cursor = self._db.iter()
-            cursor.seek(prefix)
+            for prefix in prefixes:
+                cursor.seek(_PART + prefix)
+                while cursor.valid() and (key := cursor.key()).startswith(_PART + prefix):
+                    names.append(key[1:])
+                    cursor.next()
+                cursor.status()  # raises if a damaged block ended it
+        except Exception as error:
+            raise StoreDamaged(f"{self._folder} cannot be read: {error}") from error
+        finally:
+            del cursor  # as below
+        return names
+
+    def _starting_with(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        cursor = None
+        try:
+            cursor = self._db.iter()
+            cursor.seek(max(prefix, start))
             while cursor.valid():
                 key: bytes = cursor.key()
                 if not key.startswith(prefix):

@@ -1,4 +1,7 @@
-"""Pending rows beyond a bound in a temporary folder: for a replay, which keeps nothing and goes on from nothing."""
+"""Rows beyond a bound in a temporary folder: for a replay, which keeps nothing and goes on from nothing.
+
+Rows are pending predictions and waiting labels.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,14 @@ class ScratchStore:
             self._store = RocksStore(Path(self._folder.name) / "rows")
         self._store.write(changes)
 
-    def parts(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        return iter(()) if self._store is None else self._store.parts(prefix)
+    def parts(self, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        return iter(()) if self._store is None else self._store.parts(prefix, start)
+
+    def get_parts(self, names: Sequence[bytes]) -> Sequence[bytes | None]:
+        return [None] * len(names) if self._store is None else self._store.get_parts(names)
+
+    def part_names(self, prefixes: Sequence[bytes]) -> list[bytes]:
+        return [] if self._store is None else self._store.part_names(prefixes)
 
     def close(self) -> None:
         if self._store is not None and self._folder is not None:

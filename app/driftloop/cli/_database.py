@@ -10,20 +10,29 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from driftloop.registry import RegistryError, open_engine
-from driftloop.registry.database import what_it_said
+from driftloop.registry import RegistryError, create_schema, open_engine, require_schema
+from driftloop.registry.database import Access, what_it_said
 from driftloop.settings import Settings
 
-__all__ = ["call", "fail", "opened"]
+__all__ = ["call", "did_not_answer", "fail", "opened"]
 
 T = TypeVar("T")
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Engine]:
-    """The database of the settings, as it is."""
-    engine = open_engine(settings.resolved_database_url)
+def opened(settings: Settings, access: Access) -> Iterator[Engine]:
+    """The database of the settings, with the tables of this driftloop.
+
+    ``access``: a command that only reads says ``read``, one that changes what is there ``change``; ``create`` is for
+    those that may be the first. Only the last makes file and tables; the others raise :class:`RegistryError` that says
+    what to do where they are missing, or of another revision.
+    """
+    engine = open_engine(settings.resolved_database_url, access)
     try:
+        if access == "create":
+            create_schema(engine)
+        else:
+            require_schema(engine)
         yield engine
     finally:
         engine.dispose()
@@ -38,7 +47,12 @@ def call(action: Callable[[], T]) -> T:
     except OSError as error:  # a folder or an object store that cannot be used
         fail(str(error))
     except SQLAlchemyError as error:
-        fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+        fail(did_not_answer(error))
+
+
+def did_not_answer(error: SQLAlchemyError) -> str:
+    """The sentence for a database that cannot be reached, or is none."""
+    return f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL"
 
 
 def fail(text: str) -> NoReturn:

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from driftloop.cli._rows import Column, print_rows
 from driftloop.cli._tables import NARROW
 from driftloop.events.decisions import GateDetail, GateResult
 from driftloop.registry import VersionRow
@@ -19,6 +20,11 @@ _COLOURS = {"passed": "green", "failed": "red", "insufficient": "yellow"}
 #: The rest of a long list is in ``--json``.
 _MOST_DETAILS = 25
 _MODELS = ("challenger", "champion")
+_SUMMARY = [
+    Column("gate", said=""),
+    Column("verdict", said=""),
+    *(Column(name, right=True) for name in ("value", "interval", "bound")),
+]
 
 
 def print_gates(console: Console, versions: Sequence[VersionRow], chosen: str | None = None) -> None:
@@ -43,7 +49,11 @@ def print_gates(console: Console, versions: Sequence[VersionRow], chosen: str | 
 
 
 def _print_full(console: Console, row: VersionRow) -> None:
-    console.print(_summary(row))
+    cells = [
+        (gate.gate, Text(*_verdict(gate)), _number(gate.value), _interval(gate.low, gate.high), _number(gate.bound))
+        for gate in row.gates
+    ]
+    print_rows(console, _SUMMARY, cells, title=f"gates of {row.version}")
     for gate in row.gates:
         console.print()
         console.print(
@@ -64,18 +74,6 @@ def _verdict(gate: GateResult) -> tuple[str, str]:
     verdict = gate.verdict or ("passed" if gate.passed else "failed")
     said = f"{verdict} ({'let pass' if gate.passed else 'refused'})" if verdict == "insufficient" else verdict
     return said, _COLOURS[verdict]
-
-
-def _summary(row: VersionRow) -> Table:
-    table = Table("gate", "verdict", box=None, pad_edge=False, title=f"gates of {row.version}", title_justify="left")
-    for name in ("value", "interval", "bound"):
-        table.add_column(name, justify="right")
-    for gate in row.gates:
-        table.add_row(
-            Text(gate.gate), Text(*_verdict(gate)), _number(gate.value), _interval(gate.low, gate.high),
-            _number(gate.bound),
-        )  # fmt: skip
-    return table
 
 
 def _details(details: Iterable[GateDetail], wide: bool) -> Table:

@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
+from driftloop.cli._database import opened
 from driftloop.cli._progress import ReplayProgress
 from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
 from driftloop.cli._verify import Verification
@@ -20,7 +21,7 @@ from driftloop.joining.store import StoreError
 from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
 from driftloop.policy.breaker import MANUAL
-from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
+from driftloop.registry import ArtifactStore, Registry
 from driftloop.registry.errors import RegistryError
 from driftloop.replay.history import History, replay_history
 from driftloop.replay.processes import ReplayProcessDied, default_processes
@@ -95,14 +96,8 @@ def _specs(live: dict[str, ModelSpec], request: ReplayRequest) -> dict[str, Mode
 
 @contextlib.contextmanager
 def _catalog(settings: Settings, specs: Mapping[str, ModelSpec]) -> Iterator[RegistryCatalog]:
-    engine = open_engine(settings.resolved_database_url)
-    try:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine:
         yield RegistryCatalog(specs, Registry(engine, ArtifactStore(settings.resolved_artifacts)))
-    finally:
-        engine.dispose()
 
 
 def _replay(

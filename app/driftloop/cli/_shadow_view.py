@@ -7,17 +7,23 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from driftloop.cli._rows import Column, print_rows
 from driftloop.events.decisions import ShadowLook
 from driftloop.events.time import format_time
-from driftloop.registry import RegistryError, ShadowRow, ShadowStore
+from driftloop.registry import ShadowRow, ShadowStore
+from driftloop.registry.errors import UnknownModelError
 
 __all__ = ["Comparison", "comparisons_of", "print_comparisons", "shown"]
 
 _LOOKS_SHOWN = 15
 _DAY_MS = 86_400_000
+_COLUMNS = [
+    Column("window ends", said=""),
+    *(Column(name, right=True) for name in ("rows", "champion", "challenger", "improvement", "low", "high")),
+    Column("verdict", said="", sentence=True),
+]
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Comparison:
 def comparisons_of(store: ShadowStore, model: str, known: set[str]) -> list[Comparison]:
     """Every comparison of the model, the latest last. Raises for a model that the registry does not know."""
     if model not in known:
-        raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
+        raise UnknownModelError(model)
     return [Comparison(row, store.looks(row)) for row in store.of_model(model)]
 
 
@@ -63,7 +69,7 @@ def print_comparisons(model: str, comparisons: list[Comparison], console: Consol
     latest = comparisons[-1]
     if latest.looks:
         console.print()
-        console.print(_table(latest))
+        _print_looks(console, latest)
 
 
 def _state(found: Comparison) -> Group:
@@ -96,13 +102,10 @@ def _state(found: Comparison) -> Group:
     return Group(*lines)
 
 
-def _table(found: Comparison) -> Table:
-    table = Table("window ends", box=None, pad_edge=False)
-    for name in ("rows", "champion", "challenger", "improvement", "low", "high"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+def _print_looks(console: Console, found: Comparison) -> None:
+    cells = []
     for look in found.looks[-_LOOKS_SHOWN:]:
         numbers = (look.champion_loss, look.challenger_loss, look.improvement, look.low, look.high)
-        cells = ("-" if number is None else f"{number:.4g}" for number in numbers)
-        table.add_row(format_time(look.window_end_ms), f"{look.rows:,}", *cells, f"{look.verdict} ({look.reason})")
-    return table
+        shown = ("-" if number is None else f"{number:.4g}" for number in numbers)
+        cells.append((format_time(look.window_end_ms), f"{look.rows:,}", *shown, f"{look.verdict} ({look.reason})"))
+    print_rows(console, _COLUMNS, cells)

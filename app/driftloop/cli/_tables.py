@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -34,9 +35,10 @@ _KINDS = ("input", "outcome")
 
 
 def open_console() -> Console:
-    """The terminal; a file or a pipe gets lines wide enough for a table."""
+    """The terminal, or what COLUMNS says; a file or a pipe gets lines wide enough for a table."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+    known = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
+    return console if known else Console(highlight=False, width=_PIPED_WIDTH)
 
 
 def printable(text: str) -> str:
@@ -65,8 +67,8 @@ def print_reports(console: Console, reports: Iterable[WindowReport], title: str)
     ordered = sorted(reports, key=_place)
     if not ordered:
         console.print(f"{title}: none")
-    elif console.width >= NARROW:
-        console.print(_report_table(ordered, title))
+    elif console.width >= NARROW and _fits(table := _report_table(ordered, title), console):
+        console.print(table)
     else:
         console.print(title, style="italic")
         for report in ordered:
@@ -88,6 +90,11 @@ def _place(report: WindowReport) -> tuple[int, str, str, int, str, str]:
 
 def _kind(report: WindowReport) -> str:
     return " ".join(filter(None, (report.kind, report.sliding, report.segment)))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether no word of it would be broken."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).minimum <= console.width
 
 
 def _report_table(reports: Iterable[WindowReport], title: str) -> Table:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from driftloop.cli._span import parse_span
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.messages import Alert
 from driftloop.events.reports import WindowReport
-from driftloop.events.time import NEVER_MS, parse_time
+from driftloop.events.time import NEVER_MS
 
 __all__ = ["ReplayRequest", "Wanted"]
 
@@ -33,8 +34,9 @@ class Wanted:
     """Windows in [``from_ms``, ``until_ms``] of the models that were asked for."""
 
     def __init__(self, request: ReplayRequest) -> None:
-        self.from_ms = NEVER_MS if request.start is None else parse_time(request.start)
-        self.until_ms = _EVER_MS if request.end is None else parse_time(request.end)
+        from_ms, until_ms = parse_span(request.start, request.end)
+        self.from_ms = NEVER_MS if from_ms is None else from_ms
+        self.until_ms = _EVER_MS if until_ms is None else until_ms
         self._model = request.model
         self._segments = request.segments or request.verify
 

@@ -43,21 +43,20 @@ def audit(
     from sqlalchemy.exc import SQLAlchemyError
 
     from driftloop.audit.find import AuditError
-    from driftloop.events.time import parse_time
+    from driftloop.cli._database import did_not_answer
+    from driftloop.cli._span import parse_span
     from driftloop.kafka.admin import BrokerError
     from driftloop.kafka.log_reader import LogReadError
     from driftloop.registry import RegistryError
-    from driftloop.registry.database import what_it_said
     from driftloop.settings import Settings
 
     try:
-        from_ms = None if start is None else parse_time(start)
-        to_ms = None if stop is None else parse_time(stop)
+        from_ms, to_ms = parse_span(start, stop)
         account = _account(Settings(), prediction_id, model, from_ms, to_ms)
     except (AuditError, BrokerError, LogReadError, RegistryError, ValueError) as error:
         _fail(str(error))
     except SQLAlchemyError as error:
-        _fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+        _fail(did_not_answer(error))
     _write(account, form, output)
 
 
@@ -74,13 +73,10 @@ def _account(
     from driftloop.cli._database import opened
     from driftloop.kafka.admin import wait_for_broker
     from driftloop.kafka.config import client_config
-    from driftloop.registry import ArtifactStore, AssessmentStore, Registry, RegistryError, schema_problem
+    from driftloop.registry import ArtifactStore, AssessmentStore, Registry
     from driftloop.spec import SpecError, load_specs
 
-    with opened(settings) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine:
         try:
             today = load_specs(settings.specs)
         except SpecError:

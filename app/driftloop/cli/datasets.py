@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Engine
 
 from driftloop.cli._database import call, opened
-from driftloop.cli._tables import open_console, printable
+from driftloop.cli._rows import Column, print_pairs, print_rows
+from driftloop.cli._tables import open_console, print_facts, printable
 from driftloop.events.time import format_time
-from driftloop.registry import ArtifactError, ArtifactStore, schema_problem
+from driftloop.registry import ArtifactError, ArtifactStore
 from driftloop.registry.dataset_rows import DatasetRow, datasets
 from driftloop.registry.errors import RegistryError
 from driftloop.settings import Settings
@@ -26,6 +26,16 @@ app = typer.Typer(help="Data sets: where they come from and what is in them.", n
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SHORT = 12
+_COLUMNS = [
+    Column("data set", said=""),
+    Column("model", said=""),
+    Column("rows", right=True),
+    Column("predictions", said=""),
+    Column("used by"),
+    Column("validation"),
+]
+_COUNTS = [Column("column", said=""), *(Column(name, right=True) for name in ("count", "missing", "distinct"))]
+_NUMBERS = [Column(name, right=True) for name in ("min", "5%", "median", "95%", "max", "mean")]
 
 
 @app.command("list")
@@ -45,14 +55,12 @@ def list_datasets(
     if not rows:
         typer.echo("there is no data set yet" if model is None else f"there is no data set of {model} yet")
         return
-    table = Table("data set", "model", "rows", "predictions", "used by", "validation", box=None, pad_edge=False)
+    cells = []
     for row in rows:
         used = ", ".join(row["versions"]) or f"{len(row['runs'])} run(s) without a version"
         rows_text = "?" if row["rows"] is None else f"{row['rows']:,}"
-        table.add_row(
-            row["sha256"][:_SHORT], escape(row["model"]), rows_text, _span(row), escape(used), row["verdict"] or "-"
-        )
-    open_console().print(table)
+        cells.append((row["sha256"][:_SHORT], row["model"], rows_text, _span(row), used, row["verdict"] or "-"))
+    print_rows(open_console(), _COLUMNS, cells)
 
 
 @app.command()
@@ -134,50 +142,66 @@ def _minute(time_ms: int) -> str:
 
 
 def _print_origin(content: dict[str, Any]) -> None:
-    manifest = content["manifest"] or {}
-    typer.echo(f"data set {content['sha256']} of {content['model']}")
-    typer.echo(f"file: {content['uri']}, manifest: {content['manifest_uri'] or 'none'}")
+    pairs = [("data set", content["sha256"]), ("model", content["model"]), ("file", content["uri"])]
+    pairs.append(("manifest", content["manifest_uri"] or "none"))
     if content["dvc"]:
-        typer.echo(f"pointer for DVC: {content['dvc']}")
+        pairs.append(("pointer for DVC", content["dvc"]))
+    manifest = content["manifest"] or {}
     if "problem" in manifest:
         typer.echo(manifest["problem"], err=True)
     if "rows" in manifest:
-        left_out = f"{manifest['superseded']:,} superseded, {manifest['unreadable']:,} do not fit the spec"
-        typer.echo(f"{manifest['rows']:,} rows ({left_out}), predicted {_span(content)}")
+        pairs += _origin(content, manifest)
+    pairs.append(("versions trained on it", ", ".join(content["versions"]) or "none"))
+    pairs.append(("runs", ", ".join(run[:_SHORT] for run in content["runs"]) or "none"))
+    print_pairs(open_console(), pairs)
+
+
+def _origin(content: dict[str, Any], manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    left_out = f"{manifest['superseded']:,} superseded, {manifest['unreadable']:,} do not fit the spec"
+    yield "rows", f"{manifest['rows']:,} ({left_out}), predicted {_span(content)}"
+    if manifest["topic"]:
         offsets = ", ".join(
             f"{part['partition']}: {part['first']:,} to {part['end']:,}" for part in manifest["sources"]
         )
-        offsets_text = f"topic {manifest['topic']}, offsets by partition {offsets or 'unknown'}"
-        typer.echo(offsets_text if manifest["topic"] else "its rows never were on a topic")
-        query = manifest.get("query")
-        if query:
-            asked = f"{format_time(query['from_ms'])} to {format_time(query['to_ms'])}"
-            candidate = f", candidate {query['candidate']}" if query["candidate"] else ""
-            typer.echo(f"query: model {query['model']}, {asked}{candidate}, by {query['code_version']}")
-        if manifest.get("spec_digest"):
-            typer.echo(f"spec: {manifest['spec_digest']}")
-    typer.echo(f"versions trained on it: {', '.join(content['versions']) or 'none'}")
-    typer.echo(f"runs: {', '.join(run[:_SHORT] for run in content['runs']) or 'none'}")
+        yield "topic", f"{manifest['topic']}, offsets by partition {offsets or 'unknown'}"
+    else:
+        yield "topic", "none, the rows never were on one"
+    query = manifest.get("query")
+    if query:
+        asked = f"{format_time(query['from_ms'])} to {format_time(query['to_ms'])}"
+        candidate = f", candidate {query['candidate']}" if query["candidate"] else ""
+        yield "query", f"model {query['model']}, {asked}{candidate}, by {query['code_version']}"
+    if manifest.get("spec_digest"):
+        yield "spec", manifest["spec_digest"]
 
 
 def _print_columns(statistics: list[dict[str, Any]]) -> None:
-    if not statistics:
-        return
-    table = Table("column", box=None, pad_edge=False)
-    for name in ("count", "missing", "distinct", "min", "5%", "median", "95%", "max", "mean"):
-        table.add_column(name, justify="right")
-    table.add_column("most frequent", overflow="fold")
-    for column in statistics:
-        quantiles = column.get("quantiles", {})
-        numbers = [column.get("minimum"), *(quantiles.get(key) for key in ("0.05", "0.5", "0.95"))]
-        numbers += [column.get("maximum"), column.get("mean")]
-        top = ", ".join(f"{name} ({count:,})" for name, count in column.get("top", [])[:5])
-        counts = [f"{column['count']:,}", f"{column['missing']:,}", f"{column.get('distinct', '')}"]
-        shown = ["" if number is None else f"{number:.6g}" for number in numbers]
-        table.add_row(escape(column["name"]), *counts, *shown, escape(printable(top)))
+    """Numeric columns and the others in a table each: they have different things to say."""
+    numbers = [column for column in statistics if column.get("minimum") is not None]
     console = open_console()
-    console.print()
-    console.print(table)
+    if numbers:
+        console.print()
+        print_rows(console, [*_COUNTS, *_NUMBERS], [[*_counts(one), *_quantiles(one)] for one in numbers])
+    others = [column for column in statistics if column.get("minimum") is None]
+    if others:
+        console.print()
+        columns = [*_COUNTS, Column("most frequent", sentence=True)]
+        print_rows(console, columns, [[*_counts(one), _most_frequent(one)] for one in others])
+
+
+def _counts(column: dict[str, Any]) -> list[str]:
+    return [column["name"], f"{column['count']:,}", f"{column['missing']:,}", f"{column.get('distinct', '')}"]
+
+
+def _quantiles(column: dict[str, Any]) -> list[str]:
+    quantiles = column.get("quantiles", {})
+    numbers = [column["minimum"], *(quantiles.get(key) for key in ("0.05", "0.5", "0.95"))]
+    numbers += [column.get("maximum"), column.get("mean")]
+    return ["" if number is None else f"{number:.6g}" for number in numbers]
+
+
+def _most_frequent(column: dict[str, Any]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in column.get("top", [])[:5])
 
 
 def _print_validation(validation: dict[str, Any] | None) -> None:
@@ -189,7 +213,8 @@ def _print_validation(validation: dict[str, Any] | None) -> None:
     typer.echo(f"validation: {validation['verdict']} after {len(validation['checks'])} checks{against}")
     for check in validation["checks"]:
         if check["verdict"] != "pass":
-            typer.echo(f"{check['verdict']}  {check['check']}: {printable(check['sentence'])}")
+            facts = Text(printable(f"{check['verdict']}  {check['check']}"))
+            print_facts(open_console(), facts, printable(check["sentence"]))
 
 
 def _print_json(value: Any) -> None:
@@ -199,8 +224,5 @@ def _print_json(value: Any) -> None:
 @contextmanager
 def _opened() -> Iterator[tuple[Engine, ArtifactStore]]:
     settings = Settings()
-    with opened(settings) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine:
         yield engine, ArtifactStore(settings.resolved_artifacts)

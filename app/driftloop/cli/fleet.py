@@ -21,15 +21,15 @@ def fleet(
     Reads the database alone.
     """
     import msgspec
-    from rich.markup import escape
-    from rich.table import Table
     from rich.text import Text
     from sqlalchemy.exc import SQLAlchemyError
 
-    from driftloop.cli._tables import NARROW, counted, open_console, print_facts
+    from driftloop.cli._database import did_not_answer, opened
+    from driftloop.cli._rows import Column, print_rows
+    from driftloop.cli._tables import counted, open_console
     from driftloop.drift.fleet import fleet_findings
     from driftloop.events.time import format_time
-    from driftloop.registry import RegistryError, open_engine
+    from driftloop.registry import RegistryError
     from driftloop.registry.latest import latest_final_reports
     from driftloop.settings import Settings
 
@@ -37,11 +37,11 @@ def fleet(
         typer.echo(f"driftloop fleet: expected --alpha between 0 and 1, got {alpha:g}", err=True)
         raise typer.Exit(2)
     try:
-        engine = open_engine(Settings().resolved_database_url)
-        reports = latest_final_reports(engine)
-        engine.dispose()
+        with opened(Settings(), "read") as engine:
+            reports = latest_final_reports(engine)
     except (RegistryError, SQLAlchemyError, ValueError) as error:
-        typer.echo(f"driftloop fleet: {error}", err=True)
+        said = did_not_answer(error) if isinstance(error, SQLAlchemyError) else error
+        typer.echo(f"driftloop fleet: {said}", err=True)
         raise typer.Exit(2) from error
     findings = fleet_findings(reports)
     shown = [finding for finding in findings if finding.found or everything]
@@ -50,30 +50,27 @@ def fleet(
             sys.stdout.write(msgspec.json.encode(finding).decode() + "\n")
         return
     console = open_console()
-    table = Table(
-        "model", "subject", "window up to", "e-value", "FDR", "stands", "what it says", box=None, pad_edge=False
-    )
+    cells = []
     for finding in shown:
         stands = finding.found and finding.false_discovery_rate <= alpha
-        if console.width < NARROW:
-            verdict = Text("stands", style="red") if stands else Text("does not stand")
-            facts = (
-                f"{finding.model_id} {finding.model_version}  {finding.subject}  "
-                f"{format_time(finding.window_end_ms)}  FDR {finding.false_discovery_rate:.3g}  "
+        cells.append(
+            (
+                f"{finding.model_id} {finding.model_version}",
+                finding.subject,
+                format_time(finding.window_end_ms),
+                f"{finding.e_value:.3g}",
+                f"{finding.false_discovery_rate:.3g}",
+                Text("yes", "red") if stands else "no",
+                finding.sentence,
             )
-            print_facts(console, Text(facts).append_text(verdict), finding.sentence)
-            continue
-        table.add_row(
-            escape(f"{finding.model_id} {finding.model_version}"),
-            escape(finding.subject),
-            format_time(finding.window_end_ms),
-            f"{finding.e_value:.3g}",
-            f"{finding.false_discovery_rate:.3g}",
-            "[red]yes[/]" if stands else "no",
-            escape(finding.sentence),
         )
-    if shown and console.width >= NARROW:
-        console.print(table)
+    if cells:
+        columns = [
+            *(Column(name, said="") for name in ("model", "subject", "window up to")),
+            *(Column(name) for name in ("e-value", "FDR", "stands")),
+            Column("what it says", said="", sentence=True),
+        ]
+        print_rows(console, columns, cells)
     found = [finding for finding in findings if finding.found]
     standing = sum(finding.false_discovery_rate <= alpha for finding in found)
     models = len({report.model_id for report in reports})

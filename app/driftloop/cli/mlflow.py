@@ -11,7 +11,8 @@ import typer
 
 from driftloop.cli._database import call, opened
 from driftloop.mlflow_mirror.follower import follower_of, positions_of
-from driftloop.registry import ArtifactStore, Registry, RegistryError, schema_problem
+from driftloop.registry import ArtifactStore, Registry, RegistryError
+from driftloop.registry.database import Access
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -26,7 +27,7 @@ def status(as_json: AsJson = False) -> None:
     """How many changes MLflow has not been told of yet, by model. Changes nothing, asks no server."""
 
     def look() -> None:
-        with _registry() as (settings, registry):
+        with _registry("read") as (settings, registry):
             behind = positions_of(settings, registry).behind()
         if as_json:
             typer.echo(json.dumps({"server": settings.mlflow_tracking_uri, "behind": behind}, indent=2))
@@ -44,7 +45,7 @@ def sync(as_json: AsJson = False) -> None:
     left."""
 
     def tell() -> None:
-        with _registry() as (settings, registry):
+        with _registry("change") as (settings, registry):
             told = follower_of(settings, registry).follow()
         if as_json:
             fields = {"rows": told.rows, "problems": told.problems, "elsewhere": told.elsewhere}
@@ -52,9 +53,13 @@ def sync(as_json: AsJson = False) -> None:
         elif told.elsewhere:
             typer.echo("another process is telling MLflow right now", err=True)
         else:
-            typer.echo(f"{told.rows:,} changes told")
+            if told.rows or not told.problems:
+                typer.echo(f"{told.rows:,} changes told")
+            if told.away is not None:
+                typer.echo(told.away, err=True)
             for model_id, problem in told.problems.items():
-                typer.echo(f"{model_id}: {problem}", err=True)
+                if problem != told.away:
+                    typer.echo(f"{model_id}: {problem}", err=True)
         if told.problems or told.elsewhere:
             raise typer.Exit(1)
 
@@ -62,12 +67,9 @@ def sync(as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _registry() -> Iterator[tuple[Settings, Registry]]:
+def _registry(access: Access) -> Iterator[tuple[Settings, Registry]]:
     settings = Settings()
     if settings.mlflow_tracking_uri is None:
         raise RegistryError("no MLflow server is named: set DRIFTLOOP_MLFLOW_TRACKING_URI")
-    with opened(settings) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, access) as engine:
         yield settings, Registry(engine, ArtifactStore(settings.resolved_artifacts))

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from driftloop.cli._database import call
-from driftloop.cli._gates import print_gates
-from driftloop.cli._how_trained import how_trained
+from driftloop.cli._database import call, opened
+from driftloop.cli._model_view import print_model
 from driftloop.cli._publishing import publish_outbox
-from driftloop.events.time import format_time
+from driftloop.cli._rows import Column, print_rows
+from driftloop.cli._tables import open_console
 from driftloop.registry import (
     ArtifactStore,
+    ModelRow,
     NewVersion,
     Registry,
     RegistryError,
     VersionRow,
-    create_schema,
-    open_engine,
 )
 from driftloop.registry.by_hand import reject_undecided, said, signed
+from driftloop.registry.database import Access
+from driftloop.registry.errors import UnknownModelError
 from driftloop.settings import Settings
 
 __all__ = ["app"]
@@ -40,8 +40,13 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the hi
 By = Annotated[str, typer.Option("--by", help="Who decides: the name that the history keeps.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and told to subscribers.")]
 
-#: So many of the newest versions are compared metric by metric.
-_METRICS_OF_VERSIONS = 5
+_MODEL_COLUMNS = [
+    Column("model", said=""),
+    Column("task", said=""),
+    Column("champion"),
+    Column("challenger"),
+    Column("versions", right=True),
+]
 
 #: How long a command waits for a broker before it leaves publishing to the worker.
 _BROKER_TIMEOUT_S = 2.0
@@ -50,17 +55,20 @@ _BROKER_TIMEOUT_S = 2.0
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Every model with its champion and challenger."""
-    rows = call(lambda: _registry(Settings()).models())
+
+    def read() -> list[ModelRow]:
+        with _opened("read") as registry:
+            return registry.models()
+
+    rows = call(read)
     if as_json:
         _print_json(rows)
         return
     if not rows:
         typer.echo("no model is registered yet; 'driftloop models register' adds one")
         return
-    table = Table("model", "task", "champion", "challenger", "versions", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(escape(row.model_id), row.task, row.champion or "-", row.challenger or "-", str(row.versions))
-    Console().print(table)
+    cells = [(row.model_id, row.task, row.champion or "-", row.challenger or "-", str(row.versions)) for row in rows]
+    print_rows(open_console(), _MODEL_COLUMNS, cells)
 
 
 @app.command()
@@ -74,70 +82,19 @@ def show(
     """One model: its versions with metrics and gates, and the history of its aliases."""
 
     def read() -> dict[str, Any]:
-        registry = _registry(Settings())
-        found = next((row for row in registry.models() if row.model_id == model), None)
-        if found is None:
-            raise RegistryError(f"the registry holds no model {model!r}; see 'driftloop models list'")
-        if version is not None and registry.version(model, version) is None:
-            raise RegistryError(f"the model {model!r} has no version {version!r}")
-        return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
+        with _opened("read") as registry:
+            found = next((row for row in registry.models() if row.model_id == model), None)
+            if found is None:
+                raise UnknownModelError(model)
+            if version is not None and registry.version(model, version) is None:
+                raise RegistryError(f"the model {model!r} has no version {version!r}")
+            return {"model": found, "versions": registry.versions(model), "history": registry.history(model)}
 
     content = call(read)
     if as_json:
         _print_json(content)
         return
-    console = Console()
-    found = content["model"]
-    console.print(f"{escape(model)}: {found.task}, champion {found.champion or 'none yet'}", highlight=False)
-    table = Table("version", "status", "alias", "trained on", "registered", box=None, pad_edge=False)
-    for row in content["versions"]:
-        table.add_row(*map(escape, _version_cells(row)))
-    console.print(table)
-    if any(row.metrics for row in content["versions"]):
-        console.print()
-        console.print(_metrics_table(content["versions"][-_METRICS_OF_VERSIONS:]))
-    console.print()
-    said = [f"{row.version} {line}" for row in content["versions"] for line in how_trained(row.lineage)]
-    said += [f"{row.version} {sentence}" for row in content["versions"] for sentence in _validation_sentences(row)]
-    for line in said:
-        console.print(line, markup=False, highlight=False)
-    if said:
-        console.print()
-    print_gates(console, content["versions"], version)
-    for change in content["history"]:
-        moved = f"{change.previous_version or 'nothing'} -> {change.version or 'nothing'}"
-        text = f"{format_time(change.event_time_ms)} {change.alias} {change.action}: {moved}, by {change.actor}"
-        console.print(f"{text}{': ' if change.reason else ''}{change.reason}", markup=False, highlight=False)
-
-
-def _validation_sentences(row: VersionRow) -> list[str]:
-    """What the checks of the training data found; `driftloop datasets show` has all of it."""
-    validation = row.lineage.get("validation")
-    if not validation:
-        return []
-    head = f"validation {validation['verdict']}: {validation['checks']} checks of the training data"
-    return [head, *(f"validation {found}" for found in validation["found"])]
-
-
-def _version_cells(row: VersionRow) -> list[str]:
-    span = "-"
-    if row.trained_from_ms is not None and row.trained_to_ms is not None:
-        span = f"{_minute(row.trained_from_ms)} to {_minute(row.trained_to_ms)}"
-    return [row.version, row.status, ", ".join(row.aliases), span, _minute(row.event_time_ms)]
-
-
-def _minute(time_ms: int) -> str:
-    return format_time(time_ms - time_ms % 60_000).replace(":00Z", "Z")
-
-
-def _metrics_table(versions: list[VersionRow]) -> Table:
-    """A line for each metric that any of the versions was registered with, a column for each version."""
-    table = Table("metric", box=None, pad_edge=False)
-    for row in versions:
-        table.add_column(escape(row.version), justify="right")
-    for name in sorted({name for row in versions for name in row.metrics}):
-        table.add_row(name, *(f"{row.metrics[name]:.4g}" if name in row.metrics else "" for row in versions))
-    return table
+    print_model(open_console(), content["model"], content["versions"], content["history"], version)
 
 
 @app.command()
@@ -158,14 +115,14 @@ def shadow(
         return
 
     def read() -> list[Any]:
-        registry = _registry(Settings())
-        return comparisons_of(ShadowStore(registry.engine), model, {row.model_id for row in registry.models()})
+        with _opened("read") as registry:
+            return comparisons_of(ShadowStore(registry.engine), model, {row.model_id for row in registry.models()})
 
     found = call(read)
     if as_json:
         _print_json(shown(found))
     else:
-        print_comparisons(model, found, Console())
+        print_comparisons(model, found, open_console())
 
 
 def _start_shadow(registry: Registry, model: str, version: str, reason: str) -> str:
@@ -211,11 +168,20 @@ def promote(
 
 
 @app.command()
-def approve(model: str, version: str, by: By, reason: Why, as_json: AsJson = False) -> None:
+def approve(
+    model: str,
+    version: str,
+    by: By,
+    reason: Why,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also if it was judged against another champion than the present one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a version that passed its gates and waits for approval become the champion, and tell subscribers."""
 
     def act(registry: Registry) -> str:
-        registry.approve(model, version, said(reason), _now_ms(), signed(by, _actor()))
+        registry.approve(model, version, said(reason), _now_ms(), signed(by, _actor()), anyway=force)
         return version
 
     _change(act, model, as_json)
@@ -259,17 +225,22 @@ def register(
 ) -> None:
     """Register a version that was trained elsewhere. The first one of a model becomes its champion."""
 
-    def act(registry: Registry) -> str:
-        from driftloop.cli._reference_file import read_reference
-        from driftloop.spec import load_specs, spec_digest
+    from driftloop.cli._reference_file import ReferenceData, read_reference
+    from driftloop.spec import ModelSpec, load_specs, spec_digest
 
+    def prepare() -> tuple[ModelSpec, ReferenceData]:
         specs = load_specs(Settings().specs)
         if model not in specs:
             raise RegistryError(f"{Settings().specs} holds no spec of {model!r}; it has {', '.join(specs)}")
         spec = specs[model]
         if label_column is not None and prediction_column is None:
             raise RegistryError("labels alone give no performance; name the --prediction-column too")
-        data = read_reference(reference, spec, prediction=prediction_column, label=label_column, time=time_column)
+        return spec, read_reference(reference, spec, prediction=prediction_column, label=label_column, time=time_column)
+
+    # Before the registry, which is not made for a command that cannot work.
+    spec, data = call(prepare)
+
+    def act(registry: Registry) -> str:
         registry.ensure_model(model, spec.task, spec_digest(spec))
         name = version or registry.next_version(model)
         profile = data.profile(spec, name)
@@ -296,19 +267,19 @@ def register(
             registry.promote(model, name, "the model's first version", _now_ms(), _actor())
         return name
 
-    _change(act, model, as_json)
+    _change(act, model, as_json, "create")
 
 
-def _change(act: Any, model: str, as_json: bool) -> None:
+def _change(act: Any, model: str, as_json: bool, access: Access = "change") -> None:
     """Do something to a model, publish the events of it, and say how the model stands now."""
 
-    def change() -> tuple[str, VersionRow | None, Registry]:
-        registry = _registry(Settings())
-        name = act(registry)
-        return name, registry.champion(model), registry
+    def change() -> tuple[str, VersionRow | None, str | None]:
+        with _opened(access) as registry:
+            name = act(registry)
+            champion = registry.champion(model)
+            return name, champion, publish_outbox(registry.engine, Settings(), _BROKER_TIMEOUT_S)
 
-    name, champion, registry = call(change)
-    unpublished = publish_outbox(registry.engine, Settings(), _BROKER_TIMEOUT_S)
+    name, champion, unpublished = call(change)
     champion_name = None if champion is None else champion.version
     if as_json:
         _print_json({"model": model, "version": name, "champion": champion_name, "published": unpublished is None})
@@ -318,10 +289,11 @@ def _change(act: Any, model: str, as_json: bool) -> None:
         typer.echo(f"subscribers are told when a worker or trainer publishes it: {unpublished}", err=True)
 
 
-def _registry(settings: Settings) -> Registry:
-    engine = open_engine(settings.resolved_database_url)
-    create_schema(engine)
-    return Registry(engine, ArtifactStore(settings.resolved_artifacts))
+@contextmanager
+def _opened(access: Access) -> Iterator[Registry]:
+    settings = Settings()
+    with opened(settings, access) as engine:
+        yield Registry(engine, ArtifactStore(settings.resolved_artifacts))
 
 
 def _print_json(value: Any) -> None:

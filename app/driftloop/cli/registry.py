@@ -13,8 +13,8 @@ import msgspec
 import typer
 
 from driftloop.cli._database import call, fail, opened
-from driftloop.registry import ArtifactStore, Registry, RegistryError, schema_problem
-from driftloop.registry.database import reading
+from driftloop.registry import ArtifactStore, Registry
+from driftloop.registry.database import Access, reading
 from driftloop.registry.garbage import Garbage, StoredFile, find_garbage, remove_garbage
 from driftloop.registry.history_chain import check_history
 from driftloop.registry.references import damaged_files
@@ -42,7 +42,7 @@ def verify(
         fail(f"expected a SHA-256 of 64 hexadecimal digits, got {noted!r}")
 
     def check() -> None:
-        with _registry() as registry, reading(registry.engine) as connection:
+        with _registry("read") as registry, reading(registry.engine) as connection:
             found = check_history(connection, noted)
             damaged = damaged_files(connection, registry.store) if files else []
         if as_json:
@@ -77,7 +77,7 @@ def gc(
 
     def collect() -> None:
         now_s, grace_s = time.time(), grace_hours * 3600
-        with _registry() as registry:
+        with _registry("change" if delete else "read") as registry:
             found = find_garbage(registry, now_s=now_s, grace_s=grace_s)
             removed = remove_garbage(registry, now_s=now_s, grace_s=grace_s) if delete else []
             if as_json:
@@ -108,10 +108,7 @@ def _tell(found: Garbage, removed: list[StoredFile], delete: bool) -> None:
 
 
 @contextmanager
-def _registry() -> Iterator[Registry]:
+def _registry(access: Access) -> Iterator[Registry]:
     settings = Settings()
-    with opened(settings) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, access) as engine:
         yield Registry(engine, ArtifactStore(settings.resolved_artifacts))

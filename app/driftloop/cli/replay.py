@@ -21,7 +21,7 @@ def replay(
     verify: Annotated[bool, typer.Option(help="compare with what the live system published, field by field")] = False,
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="processes for the source partitions [default: one each, up to the processors]"),
+        typer.Option(min=1, help="processes for the source partitions; without it one each, up to the processors"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:

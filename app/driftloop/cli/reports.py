@@ -29,24 +29,26 @@ def reports(
     import msgspec
     from sqlalchemy.exc import SQLAlchemyError
 
+    from driftloop.cli._database import did_not_answer
+    from driftloop.cli._span import parse_span
     from driftloop.cli._tables import open_console, print_reports
-    from driftloop.events.time import NEVER_MS, parse_time
     from driftloop.kafka.log_reader import LogReadError
+    from driftloop.registry import RegistryError
     from driftloop.replay.published import read_published
     from driftloop.settings import Settings
 
     try:
-        from_ms = NEVER_MS if start is None else parse_time(start)
-        until_ms = 2**62 if end is None else parse_time(end)
+        from_ms, until_ms = parse_span(start, end)
         found = _provisional(Settings(), model) if open_windows else list(read_published(Settings()).reports.values())
-    except (ValueError, LogReadError, SQLAlchemyError) as error:
-        typer.echo(f"driftloop reports: {error}", err=True)
+    except (ValueError, LogReadError, RegistryError, SQLAlchemyError) as error:
+        said = did_not_answer(error) if isinstance(error, SQLAlchemyError) else error
+        typer.echo(f"driftloop reports: {said}", err=True)
         raise typer.Exit(2) from error
     chosen = [
         report
         for report in found
-        if report.window_start_ms >= from_ms
-        and report.window_end_ms <= until_ms
+        if (from_ms is None or report.window_start_ms >= from_ms)
+        and (until_ms is None or report.window_end_ms <= until_ms)
         and (model is None or report.model_id == model)
         and (segments or not report.segment)
     ]
@@ -59,10 +61,8 @@ def reports(
 
 
 def _provisional(settings: Settings, model: str | None) -> list[WindowReport]:
-    from driftloop.registry import AssessmentStore, open_engine
+    from driftloop.cli._database import opened
+    from driftloop.registry import AssessmentStore
 
-    engine = open_engine(settings.resolved_database_url)
-    try:
+    with opened(settings, "read") as engine:
         return AssessmentStore(engine).open_reports(model)
-    finally:
-        engine.dispose()

@@ -37,8 +37,8 @@ def reproduce(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
+    from driftloop.cli._database import did_not_answer
     from driftloop.registry import RegistryError
-    from driftloop.registry.database import what_it_said
     from driftloop.settings import Settings
     from driftloop.training.reproduction import CannotReproduce
 
@@ -47,7 +47,7 @@ def reproduce(
     except (CannotReproduce, RegistryError, ValueError) as error:
         _refuse(str(error))
     except SQLAlchemyError as error:
-        _refuse(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+        _refuse(did_not_answer(error))
     if as_json:
         import msgspec
 
@@ -65,14 +65,11 @@ def _refuse(text: str) -> NoReturn:
 
 def _reproduced(settings: Settings, model: str, version: str, from_log: bool) -> Reproduction:
     from driftloop.cli._database import opened
-    from driftloop.registry import ArtifactStore, Registry, RegistryError, schema_problem
+    from driftloop.registry import ArtifactStore, Registry, RegistryError
     from driftloop.spec import SpecError, load_specs
     from driftloop.training.reproduction import reproduce as make_again
 
-    with opened(settings) as engine, tempfile.TemporaryDirectory(prefix="driftloop-reproduce-") as folder:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(settings, "read") as engine, tempfile.TemporaryDirectory(prefix="driftloop-reproduce-") as folder:
         registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
         row = registry.version(model, version)
         if row is None:

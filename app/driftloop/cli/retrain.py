@@ -10,9 +10,10 @@ import typer
 
 from driftloop.cli._database import call, opened
 from driftloop.cli._publishing import publish_outbox
+from driftloop.cli._span import parse_span
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
-from driftloop.events.time import format_time, parse_time
-from driftloop.registry import AssessmentStore, RegistryError, create_schema
+from driftloop.events.time import format_time
+from driftloop.registry import AssessmentStore, RegistryError
 from driftloop.settings import Settings
 from driftloop.spec import load_specs
 from driftloop.training.by_hand import give_command, prepare_command
@@ -57,17 +58,15 @@ def _prepare(
     specs = load_specs(settings.specs)
     if model not in specs:
         raise RegistryError(f"{settings.specs} holds no spec of {model!r}; it has {', '.join(specs)}")
-    from_ms = None if start is None else parse_time(start)
-    to_ms = None if end is None else parse_time(end)
-    with opened(settings) as engine:
-        create_schema(engine)
+    from_ms, to_ms = parse_span(start, end)
+    with opened(settings, "read") as engine:
         return prepare_command(
             AssessmentStore(engine), specs[model], reason=reason, actor=_account(), from_ms=from_ms, to_ms=to_ms
         )
 
 
 def _give(settings: Settings, command: RetrainCommand, decision: PolicyDecision) -> str | None:
-    with opened(settings) as engine:
+    with opened(settings, "change") as engine:
         give_command(AssessmentStore(engine), command, decision)
         return publish_outbox(engine, settings, _BROKER_TIMEOUT_S)
 

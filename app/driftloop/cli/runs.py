@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from driftloop.cli._database import call, fail, opened
+from driftloop.cli._rows import Column, print_rows
 from driftloop.cli._tables import counted, open_console, printable
 from driftloop.events.time import format_time
-from driftloop.registry import ArtifactStore, Run, RunEntry, RunStore, schema_problem
+from driftloop.registry import ArtifactStore, Run, RunEntry, RunStore
 from driftloop.registry.by_hand import signed
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.handovers import HandoverStore
@@ -34,6 +33,15 @@ app = typer.Typer(help="Training runs: outcome, reason, phases and log.", no_arg
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SHORT = 12
+_COLUMNS = [
+    Column("run", said=""),
+    Column("model", said=""),
+    Column("started", said=""),
+    Column("took", said="", right=True),
+    Column("attempts", right=True),
+    Column("state", said=""),
+    Column("what it says", said="", sentence=True),
+]
 
 
 @app.command("list")
@@ -57,15 +65,14 @@ def list_runs(
     if not rows:
         typer.echo("no training has run yet" if model is None else f"no training of {model} has run yet")
         return
-    table = Table("run", "model", "started", "took", "attempts", "state", "what it says", box=None, pad_edge=False)
-    table.columns[-1].overflow = "fold"
+    cells = []
     for row in rows:
         took = "" if row["seconds"] is None else f"{row['seconds']:.1f} s"
         says = row["reason"] if row["state"] == "ended" else row["phase"] if row["state"] == "running" else row["told"]
         state = row["outcome"] or row["state"]
-        cells = (row["run"][:_SHORT], row["model"], row["started"], took, str(row["attempts"]), state, says or "")
-        table.add_row(*(escape(printable(cell)) for cell in cells))
-    open_console().print(table)
+        started = f"{row['started'][:19]}Z"  # to the second; --json has the rest
+        cells.append((row["run"][:_SHORT], row["model"], started, took, str(row["attempts"]), state, says or ""))
+    print_rows(open_console(), _COLUMNS, cells)
 
 
 @app.command()
@@ -118,10 +125,7 @@ def report(
 
     def take() -> tuple[str, str | None]:
         settings = Settings()
-        with opened(settings) as engine:
-            problem = schema_problem(engine)
-            if problem:
-                raise RegistryError(problem)
+        with opened(settings, "change") as engine:
             runs = RunStore(engine)
             command_id = _find(runs, run).command.command_id
             told = _told(command_id, artifact, failed, signed(by or _account(), _account()))
@@ -270,8 +274,5 @@ def _print_json(value: Any) -> None:
 
 @contextmanager
 def _runs() -> Iterator[RunStore]:
-    with opened(Settings()) as engine:
-        problem = schema_problem(engine)
-        if problem:
-            raise RegistryError(problem)
+    with opened(Settings(), "read") as engine:
         yield RunStore(engine)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from driftloop.demo.next_steps import print_next_steps
 from driftloop.demo.summary import DemoResult, ModelResult, MonthResult
 from driftloop.events.time import format_time
 
@@ -21,10 +20,12 @@ __all__ = ["print_result"]
 _METRIC_NAMES = {"roc_auc": "ROC AUC, higher is better", "mae": "mean absolute error in minutes, lower is better"}
 
 
-def print_result(console: Console, result: DemoResult, folder: Path, *, seconds: float, held: bool) -> None:
+def print_result(
+    console: Console, result: DemoResult, folder: Path, *, seconds: float, held: bool, options: Sequence[str] = ()
+) -> None:
     """Tables month by month, then a sentence a model, then commands to go on with.
 
-    ``held``: the broker stays up, so the topics can be read.
+    ``held``: the broker stays up, so the topics can be read. ``options``: what the demo was run with.
     """
     how = "" if result.complete else " (stopped before the end)"
     console.print()
@@ -38,7 +39,7 @@ def print_result(console: Console, result: DemoResult, folder: Path, *, seconds:
     for model in result.models:
         if model.months:
             console.print(_sentence(model), highlight=False)
-    _next_steps(console, result, folder, held)
+    print_next_steps(console, result, folder, held=held, options=options)
 
 
 def _table(model: ModelResult) -> Table:
@@ -85,29 +86,3 @@ def _sentence(model: ModelResult) -> str:
         f"[bold]{model.model_id}[/]: the closed loop is {outcome} the frozen model: {total.closed:.{digits}f} against "
         f"{total.frozen:.{digits}f}{unit}, better in {model.won} of {len(model.months)} months"
     )
-
-
-def _next_steps(console: Console, result: DemoResult, folder: Path, held: bool) -> None:
-    environment = folder / "env"
-    console.print("\n[bold]Where to look next[/]")
-    steps = [(f"set -a; . {environment}; set +a", "this run's settings, for the commands below")]
-    program = _program()
-    steps += [(f"{program} models list", "the models and their versions")]
-    steps += [(f"{program} models show flights-late", "gates, lineage, data sets")]
-    if held:
-        start, stop = format_time(result.from_ms)[:10], format_time(result.clock_ms)[:10]
-        steps += [(f"{program} replay --from {start} --to {stop}", "the same window reports, from the topics")]
-    else:
-        steps += [("scripts/demo --hold", "keeps the broker up afterwards, for `driftloop replay`")]
-    for command, meaning in steps:
-        console.print(f"  {command}  [dim]# {meaning}[/]", highlight=False, soft_wrap=True)
-    console.print(
-        f"  [dim]logs in {folder / 'logs'}, the numbers above in {folder / 'result.json'}[/]", highlight=False
-    )
-
-
-def _program() -> str:
-    """How the person calls us: by name if it is on the path, else where it lies."""
-    if shutil.which("driftloop"):
-        return "driftloop"
-    return os.path.relpath(Path(sys.executable).with_name("driftloop"))

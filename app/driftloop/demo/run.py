@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from driftloop.demo import CACHE, FOLDER
 from driftloop.demo.flights import load_flights
 from driftloop.demo.report import print_result
 from driftloop.demo.screen import Screen, open_screen
@@ -71,6 +72,13 @@ class DemoOptions:
     def to_ms(self) -> int:
         return _QUICK_TO_MS if self.quick else _YEAR_TO_MS
 
+    def arguments(self) -> list[str]:
+        """How the command line says so, without ``--hold``."""
+        said = ["--quick"] if self.quick else []
+        for name, value, usual in (("--keep", self.folder, FOLDER), ("--cache", self.cache, CACHE)):
+            said += [] if value == usual else [name, str(value)]
+        return said
+
 
 def run_demo(options: DemoOptions, console: Console) -> int:
     """Runs until the service is done or Ctrl-C; returns the exit code. Leaves no process behind.
@@ -99,6 +107,7 @@ def run_demo(options: DemoOptions, console: Console) -> int:
                 options.folder,
                 seconds=time.monotonic() - began_s,
                 held=options.hold and not interrupted,
+                options=options.arguments(),
             )
         if interrupted:
             console.print("stopped by Ctrl-C; everything is shut down", highlight=False)

@@ -102,7 +102,9 @@ class GateResult(Struct, frozen=True, kw_only=True):
     """One gate's value against its bound, with the interval where there is one, and a sentence.
 
     ``verdict`` is null where an older trainer wrote it; ``insufficient`` may pass or not, as the model's spec says.
-    ``details``: what the gate looked at one by one; its own numbers are those of the worst.
+    ``details``: what the gate looked at one by one; its own numbers are those of the worst. ``left_out``: so many rows
+    of the holdout were not compared on, because the champion has learned them; given where the gate is ``insufficient``
+    and such rows are a reason, so that a later challenger may be judged.
     """
 
     gate: str
@@ -114,6 +116,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     high: float | None = None
     verdict: GateVerdict | None = None
     details: list[GateDetail] = field(default_factory=list)
+    left_out: int | None = None
 
 
 class ShadowLook(Struct, frozen=True, kw_only=True):

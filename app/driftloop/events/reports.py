@@ -112,7 +112,7 @@ class QualityReport(Struct, frozen=True, kw_only=True):
 
     ``statistic`` counts as too much from ``threshold`` on (``volume``: outside [``low``, ``high``]) if it is
     significant too; ``p_value`` is None where nothing is left to chance. ``breaks_inputs``: what a model would learn
-    from this window is the break, so a retraining on drift is held back.
+    from this window is the break, so a retraining for what the window says is held back.
     """
 
     check: str

@@ -56,10 +56,12 @@ class Pending(msgspec.Struct, Generic[CohortT], gc=False, eq=False):
 
 
 class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
-    """A label as it came: decoded value, its place in its partition's log, and the largest label time before it."""
+    """A label as it came: decoded value, its place in its partition's log, and the largest label time before it.
+    ``due_ms``: when predictions have come to this event time, none that comes later is joined with it."""
 
     key: JoinKey
     event_time_ms: int
+    due_ms: int
     revision: int
     value: LabelValue
     raw: msgspec.Raw

@@ -21,6 +21,7 @@ from driftloop.judging.approval import Approved, alert_unapproved, always_approv
 from driftloop.judging.concept import judge_concept
 from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.report import Beside, MergedPart, report_of
+from driftloop.judging.serving import picked
 from driftloop.judging.signals import signals_from_report
 from driftloop.judging.sliding import sliding_parts, sliding_spec
 from driftloop.judging.state import ModelState, TrailingWindow
@@ -66,15 +67,20 @@ def judge_window(
     earlier: EarlierWindows | None = None,
     approved: Approved = always_approved,
     unregistered: Mapping[str, int] | None = None,
+    promoted: Approved = always_approved,
 ) -> Judged:
     """Judge a final window: all its versions and segments together. Changes ``state``. Without ``earlier`` there are no
     sliding windows, and rolling and seasonal references have nothing to say. ``approved``: which versions may
-    serve; ``unregistered``: predictions of versions that nobody registered, by version."""
+    serve, ``promoted``: which have been champion; ``unregistered``: predictions of versions that nobody registered, by
+    version."""
     judged = Judged()
     parts = sorted(parts, key=lambda part: (part.version, part.segment))
     reports: list[WindowReport] = []
-    history, serves, volume = _before(key, parts, state, spec)
-    concept = judge_concept(parts, state.concept, spec, key.start_ms)
+    rows = {part.version: _rows(part) for part in parts if not part.segment}
+    version = picked(key, rows, state, spec, promoted, approved)
+    serves = next((part for part in parts if part.version == version and not part.segment), None)
+    history, volume = _before(key, sum(rows.values()), state, spec)
+    concept = judge_concept(serves, state.concept, spec, key.start_ms)
     for part in parts:
         beside = Beside(
             history=history,
@@ -99,7 +105,7 @@ def judge_window(
             state.estimates = hold_estimates(state.estimates, part.version, key.end_ms, report.estimated)
         reports.append(report)
         judged.reports.append((report, stats))
-    serving = _serving(reports)
+    serving = next((report for report in reports if report.model_version == version and not report.segment), None)
     if serving is not None:
         judged.alerts += _update_alerts(state, key, reports, serving.model_version, spec)
     if key.kind == "input":
@@ -108,7 +114,7 @@ def judge_window(
         )
         judged.alerts += unapproved
         state.last_input_end_ms = key.end_ms
-        _remember_quality(state, history, key, parts, serves, serving, spec)
+        _remember_quality(state, history, key, sum(rows.values()), serves, serving, spec)
         if serving is not None:
             state.unheard_inputs.append(_without_features(serving))
     else:
@@ -157,33 +163,30 @@ def _judge_sliding(
 
 
 def _before(
-    key: WindowKey, parts: list[MergedPart], state: ModelState, spec: ModelSpec
-) -> tuple[QualityHistory, MergedPart | None, list[QualityReport]]:
-    """What data-quality checks of an input window need: the history up to it, the part of the version that serves, as
-    :func:`_serving` will find it, and the verdict on the model's rows."""
+    key: WindowKey, rows: int, state: ModelState, spec: ModelSpec
+) -> tuple[QualityHistory, list[QualityReport]]:
+    """What data-quality checks of an input window need: the history up to it, and the verdict on the model's rows."""
     if key.kind != "input":
-        return state.quality, None, []
+        return state.quality, []
     history = caught_up(state.quality, key.start_ms, key.end_ms - key.start_ms)
-    whole = [part for part in parts if not part.segment]
-    serves = max(whole, key=lambda part: (_input_rows(part), part.version), default=None)
-    return history, serves, judge_volume(history, sum(map(_input_rows, whole)), key.start_ms, spec)
+    return history, judge_volume(history, rows, key.start_ms, spec)
 
 
-def _input_rows(part: MergedPart) -> int:
-    return part.stats.rows if isinstance(part.stats, InputStats) else 0
+def _rows(part: MergedPart) -> int:
+    """As the part's report will count them."""
+    return part.stats.rows if isinstance(part.stats, InputStats) else part.stats.predicted
 
 
 def _remember_quality(
     state: ModelState,
     history: QualityHistory,
     key: WindowKey,
-    parts: list[MergedPart],
+    rows: int,
     serves: MergedPart | None,
     serving: WindowReport | None,
     spec: ModelSpec,
 ) -> None:
     if serves is not None and serving is not None and isinstance(serves.stats, InputStats):
-        rows = sum(_input_rows(part) for part in parts if not part.segment)
         copies = copies_share(serves.stats, spec.minimum_rows)
         usual = usual_findings(serving.quality, serves.stats, spec)
         state.quality = remember(
@@ -207,12 +210,6 @@ def segments_of(version: str, parts: Iterable[MergedPart]) -> dict[str, OutcomeS
         for part in parts
         if part.version == version and part.segment and isinstance(part.stats, OutcomeStats)
     }
-
-
-def _serving(reports: list[WindowReport]) -> WindowReport | None:
-    """The report of all rows of the version that served most of the window: the champion, as the events tell it."""
-    whole = [report for report in reports if not report.segment]
-    return max(whole, key=lambda report: (report.rows, report.model_version), default=None)
 
 
 def _update_alerts(

@@ -52,12 +52,14 @@ _decode_progress = msgspec.json.Decoder(_Progress | list[SourceProgress]).decode
 @dataclass(frozen=True)
 class Lookups:
     """Where an assessor finds what was stored before: a version's profile, a model's state, a final report with its
-    merged statistics. The last two give None for what is not there yet. ``approved``: which versions may serve."""
+    merged statistics. The last two give None for what is not there yet. ``approved``: which versions may serve;
+    ``promoted``: which have been champion."""
 
     profile: Callable[[str, str], ReferenceProfile]
     state: Callable[[str], bytes | None]
     report: Callable[[str], tuple[WindowReport, bytes] | None]
     approved: Approved = always_approved
+    promoted: Approved = always_approved
 
 
 @dataclass
@@ -261,6 +263,7 @@ class Assessor:
             self._earlier,
             self._lookups.approved,
             unregistered,
+            self._lookups.promoted,
         )
         for report, stats in step.reports:
             if not report.sliding:

@@ -26,18 +26,17 @@ class Part(Protocol):
 
 
 def judge_concept(
-    parts: Sequence[Part], state: ConceptState, spec: ModelSpec, window_start_ms: int
+    serves: Part | None, state: ConceptState, spec: ModelSpec, window_start_ms: int
 ) -> dict[tuple[str, str], list[ConceptReport]]:
-    """The detectors' reports, by version and segment: for all rows of the version with most predictions, which is the
-    one that serves. Changes ``state``. Empty for input windows and without detectors."""
-    whole = [(part, part.stats) for part in parts if not part.segment and isinstance(part.stats, OutcomeStats)]
-    if not whole or not spec.concept.detectors:
+    """The detectors' reports, by version and segment: for ``serves``, all rows of the version that serves. Changes
+    ``state``. Empty for input windows and without detectors."""
+    if serves is None or not isinstance(serves.stats, OutcomeStats) or not spec.concept.detectors:
         return {}
-    part, stats = max(whole, key=lambda pair: (pair[1].predicted, pair[0].version))
-    losses = stats.losses
+    losses = serves.stats.losses
     bins = losses.of_window(window_start_ms) if losses is not None and losses.consistent else None
-    reports = advance(state, part.version, bins, spec.concept.detectors, loss_reference(spec.task, part.profile))
-    return {(part.version, part.segment): reports}
+    reference = loss_reference(spec.task, serves.profile)
+    reports = advance(state, serves.version, bins, spec.concept.detectors, reference)
+    return {(serves.version, serves.segment): reports}
 
 
 def with_concept(decision: Decision, sentence: str, concept: Sequence[ConceptReport]) -> tuple[Decision, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,16 +50,19 @@ class TopicCheck:
     problem: str | None
 
 
-def wait_for_broker(config: ClientConfig, timeout_s: float = 30.0) -> None:
-    """Returns when a broker answers. Raises :class:`BrokerError` after ``timeout_s``."""
+def wait_for_broker(
+    config: ClientConfig, timeout_s: float = 30.0, *, given_up: Callable[[], bool] = lambda: False
+) -> bool:
+    """True when a broker answers, False when ``given_up()``, which is asked about every second. Raises
+    :class:`BrokerError` after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     # Lines about refused connections are expected here.
     admin = AdminClient({**config, "log_level": 0})
-    while True:
+    while not given_up():
         left_s = deadline - time.monotonic()
         try:
-            if admin.list_topics(timeout=min(2.0, max(0.1, left_s))).brokers:
-                return
+            if admin.list_topics(timeout=min(1.0, max(0.1, left_s))).brokers:
+                return True
             reason = "it names no brokers"
         except KafkaException as error:
             reason = error.args[0].str()
@@ -69,6 +72,7 @@ def wait_for_broker(config: ClientConfig, timeout_s: float = 30.0) -> None:
                 "start the broker, or set DRIFTLOOP_BOOTSTRAP to its host:port"
             )
         time.sleep(0.1)
+    return False
 
 
 def log_ids(config: ClientConfig, topics: Iterable[str], timeout_s: float = 30.0) -> tuple[str, ...]:

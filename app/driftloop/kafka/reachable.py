@@ -14,8 +14,8 @@ from driftloop.kafka.log_reader import reader_config
 __all__ = ["BrokerCheck"]
 
 _ASK_EVERY_S = 1.0
-#: Probes have little patience (a second by default in Kubernetes), and a broker that is well answers in milliseconds.
-_PATIENCE_S = 0.8
+#: Less than probes have (a second by default in Kubernetes), and a broker that is well answers in milliseconds.
+_PATIENCE_S = 0.7
 
 
 class BrokerCheck:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.mlflow_mirror.positions import Positions
 from driftloop.mlflow_mirror.server import MlflowServer
+from driftloop.mlflow_mirror.silence import Silence, silence_of
 from driftloop.observability.logs import get_logger
 from driftloop.registry.database import what_it_said
 from driftloop.registry.lease import Lease
@@ -45,11 +46,15 @@ _STATUS = {
 
 @dataclass
 class Told:
-    """What one pass did: rows told, and what MLflow said where it could not go on, by model. ``elsewhere``: another
-    process is at it."""
+    """What one pass did: rows told, and what MLflow said where it could not go on, by model.
+
+    ``away``: it cannot be reached, in a sentence, which is then also the problem of every model that is left.
+    ``elsewhere``: another process is at it.
+    """
 
     rows: int = 0
     problems: dict[str, str] = field(default_factory=dict)
+    away: str | None = None
     elsewhere: bool = False
 
 
@@ -81,7 +86,10 @@ class Follower:
             return told
         try:
             for model_id in behind:
-                self._follow_model(model_id, told)
+                if told.away is None:
+                    self._follow_model(model_id, told)
+                else:  # each try would take as long as this one did
+                    told.problems[model_id] = told.away
         finally:
             self._lease.give_back()
         return told
@@ -94,10 +102,19 @@ class Follower:
                 try:
                     self._tell(model_id, row)
                 except (self._server.error, OSError) as error:
-                    told.problems[model_id] = _one_line(error)
+                    silence = silence_of(error)
+                    told.problems[model_id] = _one_line(error) if silence is None else self._sentence(silence)
+                    if silence is not None and silence.unreachable:
+                        told.away = told.problems[model_id]
                     return
                 self._positions.set(model_id, row.sequence)
                 told.rows += 1
+
+    def _sentence(self, silence: Silence) -> str:
+        return (
+            f"the MLflow server {self._server.uri} does not answer ({silence.why}): check that it runs and that "
+            "DRIFTLOOP_MLFLOW_TRACKING_URI names it"
+        )
 
     def _tell(self, model_id: str, row: HistoryRow) -> None:
         if row.action not in _STATUS or row.subject is None:

@@ -49,6 +49,7 @@ class MlflowServer:
                 "driftloop[mlflow]"
             ) from None
         self.error: type[Exception] = MlflowException
+        self.uri = uri
         self._client: Any = MlflowClient(uri, uri)
         self._experiment = experiment
         self._model = model

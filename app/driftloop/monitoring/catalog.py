@@ -44,6 +44,8 @@ class ModelContext:
         self.horizon_ms = spec.label_horizon_ms
         self.retention_ms = spec.late_retention_ms
         self.lateness_ms = spec.allowed_lateness_ms
+        #: A label waits for its prediction until predictions have come so far after it.
+        self.wait_ms = self.window_ms + self.lateness_ms
         #: From a window's end until both watermarks have passed this, its cohort is kept. One window more than horizon
         #: and retention, so that a waiting label is known to have no prediction before its cohort could be forgotten.
         self.keep_ms = self.horizon_ms + self.retention_ms + self.window_ms

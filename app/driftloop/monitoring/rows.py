@@ -1,4 +1,4 @@
-"""Pending predictions and waiting labels as bytes."""
+"""Pending predictions as bytes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from driftloop.joining.pending import JoinKey, LabelValue, Pending, Saved, WaitingLabel
+from driftloop.joining.pending import JoinKey, LabelValue, Pending, Saved
 from driftloop.joining.store import StoreDamaged
 from driftloop.monitoring.cohort import Cohort
 
-__all__ = ["CohortRowCodec", "WaitingLabels", "cohort_prefix"]
+__all__ = ["CohortRowCodec", "cohort_prefix"]
 
 _OFFSET_BYTES = 8
 
@@ -107,56 +107,4 @@ class CohortRowCodec:
             weight=row.weight,
             watermark_ms=row.watermark_ms,
             saved=Saved.SAME,
-        )
-
-
-class _Label(msgspec.Struct, array_like=True):
-    key: JoinKey
-    event_time_ms: int
-    revision: int
-    value: LabelValue
-    raw: bytes
-    max_before_ms: int
-    record_key: bytes | None
-    record_value: bytes
-
-
-_decode_label = msgspec.msgpack.Decoder(_Label).decode
-
-
-class WaitingLabels:
-    """Waiting labels as parts of the state, in offset order."""
-
-    PREFIX = b"label/"
-
-    def name(self, offset: int) -> bytes:
-        return self.PREFIX + offset.to_bytes(_OFFSET_BYTES, "big")
-
-    def encode(self, label: WaitingLabel) -> bytes:
-        return _encode(
-            _Label(
-                label.key,
-                label.event_time_ms,
-                label.revision,
-                label.value,
-                bytes(label.raw),
-                label.max_before_ms,
-                label.record_key,
-                label.record_value,
-            )
-        )
-
-    def decode(self, name: bytes, data: bytes) -> WaitingLabel:
-        """Raises ``msgspec.MsgspecError``."""
-        label = _decode_label(data)
-        return WaitingLabel(
-            key=label.key,
-            event_time_ms=label.event_time_ms,
-            revision=label.revision,
-            value=label.value,
-            raw=msgspec.Raw(label.raw),
-            offset=int.from_bytes(name[len(self.PREFIX) :], "big"),
-            max_before_ms=label.max_before_ms,
-            record_key=label.record_key,
-            record_value=label.record_value,
         )

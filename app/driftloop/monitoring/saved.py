@@ -1,7 +1,7 @@
 """The state of a source partition in a store, and back.
 
 Everything but the rows is a *part*: ``head`` (offsets, watermarks, the list of cohorts), one for each pane that has
-changed since it was last saved, one for each waiting label. All of them and the rows are written in one atomic step.
+changed since it was last saved, some for each waiting label. All of them and the rows are written in one atomic step.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 import msgspec
 
 from driftloop.events.messages import SourceProgress, WindowKind
+from driftloop.joining.label_rows import BY_OFFSET, decode_label, offset_of
 from driftloop.joining.pending import WaitingLabel
 from driftloop.joining.store import StateStore, StoreError, StoreWrite
 from driftloop.monitoring.catalog import VersionContext
 from driftloop.monitoring.cohort import Cohort, InputPane, LogPoint, OutcomePane, Pane
 from driftloop.monitoring.intake import Intake
-from driftloop.monitoring.rows import WaitingLabels, cohort_prefix
+from driftloop.monitoring.rows import cohort_prefix
 from driftloop.performance.outcomes import OutcomeStats
 from driftloop.profiles.inputs import InputStats
 from driftloop.spec.load import spec_digest
 
 __all__ = ["FORMAT", "SavedSource", "SourceHead", "UnusableState", "read_source", "write_cohorts"]
 
-#: Of everything that is written here and in rows.py; another one is not read.
-FORMAT = 1
+#: Of everything that is written here, in rows.py and in joining/label_rows.py; another one is not read.
+FORMAT = 2
 
 _HEAD = b"head"
 _PANES = b"pane/"
-_LABELS = WaitingLabels()
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -85,11 +85,12 @@ _decode_pane = msgspec.msgpack.Decoder(_PanePart).decode
 
 @dataclass
 class SavedSource:
-    """What a store held: cohorts in the order in which they were made, with their numbers of rows."""
+    """What a store held: cohorts in the order in which they were made, with their numbers of rows, and the first of the
+    labels that wait."""
 
     head: SourceHead
     cohorts: list[tuple[Cohort, int]]
-    labels: list[WaitingLabel]
+    first_label: WaitingLabel | None
 
 
 def write_cohorts(
@@ -135,13 +136,14 @@ def read_source(store: StateStore, intake: Intake, published: SourceProgress | N
     """What the store holds, or None if it holds nothing. Raises :class:`UnusableState` for what is damaged, was made
     with other specs or profiles, or does not go together with the published progress."""
     try:
-        parts = dict(store.parts())
+        parts = {**dict(store.parts(_HEAD)), **dict(store.parts(_PANES))}
+        if _HEAD not in parts:
+            if next(store.parts(), None) is not None:
+                raise UnusableState("its head is missing")
+            return None
+        first_label = _first_label(store)
     except StoreError as error:
         raise UnusableState(str(error)) from error
-    if _HEAD not in parts:
-        if parts:
-            raise UnusableState("its head is missing")
-        return None
     try:
         found = _decode_int(_decode_format(parts[_HEAD])["format"])
         if found != FORMAT:
@@ -149,14 +151,20 @@ def read_source(store: StateStore, intake: Intake, published: SourceProgress | N
         head = _decode_head(parts[_HEAD])
         _check_place(head, published)
         cohorts = [(_cohort(part, intake, parts), part.rows) for part in head.cohorts]
-        labels = [_LABELS.decode(name, part) for name, part in parts.items() if name.startswith(_LABELS.PREFIX)]
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
         if isinstance(error, UnusableState):
             raise
         raise UnusableState(f"it is damaged: {error}") from error
-    if len(labels) != head.waiting_labels:
-        raise UnusableState(f"it is damaged: it has {len(labels)} waiting labels, expected {head.waiting_labels}")
-    return SavedSource(head, cohorts, labels)
+    if (first_label is None) != (head.waiting_labels == 0):
+        found_labels = "none of them is there" if first_label is None else "there is one"
+        raise UnusableState(f"it is damaged: {head.waiting_labels} labels wait, and {found_labels}")
+    return SavedSource(head, cohorts, first_label)
+
+
+def _first_label(store: StateStore) -> WaitingLabel | None:
+    for name, content in store.parts(BY_OFFSET):
+        return decode_label(offset_of(name), content)
+    return None
 
 
 def _check_place(head: SourceHead, published: SourceProgress | None) -> None:

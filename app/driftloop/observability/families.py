@@ -63,6 +63,10 @@ class Families:
         self.pending_in_memory = gauge(
             "pending_predictions_in_memory", "Those of them that are in memory; the rest is on disk.", "partition"
         )
+        self.waiting_labels = gauge("waiting_labels", "Labels that wait for their prediction.", "partition")
+        self.waiting_labels_in_memory = gauge(
+            "waiting_labels_in_memory", "Those of them that are in memory; the rest is on disk.", "partition"
+        )
 
         self.windows = counter("windows_total", "Windows reported.", "model", "kind", "status", "decision")
         self.closed = gauge(
@@ -105,6 +109,13 @@ class Families:
         self.alerts_open = gauge("alerts_open", "Alerts that are open now.", "model", "kind", "severity")
         self.commands = counter("retrain_commands_total", "Retrain commands.", "model", "trigger")
         self.commands_open = gauge("retrain_commands_open", "Retrain commands without an outcome.", "model")
+        self.commands_idle = gauge("retrain_commands_idle", "Those of them that nobody works on.", "model")
+        self.command_limit = gauge(
+            "retrain_limit_timestamp_seconds",
+            "By when the first of the model's trainings and handovers that go on must be over.",
+            "model",
+        )
+        self.blocked = gauge("trainer_blocked", "1 while no command can be carried out, by what is missing.", "by")
         self.model_events = counter("model_events_total", "Registry events.", "model", "kind")
         self.model = gauge("model_info", "1 for the version an alias points at.", *version, "alias")
         self.gates = counter("gate_results_total", "Gates run on challengers.", "model", "gate", "result")

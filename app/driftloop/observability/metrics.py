@@ -129,12 +129,22 @@ class Metrics:
         self._families.pending.set((str(partition),), count)
         self._families.pending_in_memory.set((str(partition),), in_memory)
 
+    def waiting_labels(self, partition: int, count: int, in_memory: int) -> None:
+        self._families.waiting_labels.set((str(partition),), count)
+        self._families.waiting_labels_in_memory.set((str(partition),), in_memory)
+
     def forget_partition(self, topic: str, partition: int) -> None:
         """The partition is read by another process now."""
         for gauge in (self._families.lag, self._families.event_time):
             gauge.forget((topic, str(partition)))
-        self._families.pending.forget((str(partition),))
-        self._families.pending_in_memory.forget((str(partition),))
+        families = self._families
+        for rows in (
+            families.pending,
+            families.pending_in_memory,
+            families.waiting_labels,
+            families.waiting_labels_in_memory,
+        ):
+            rows.forget((str(partition),))
 
     # Events.
 
@@ -213,6 +223,16 @@ class Metrics:
             self._open_commands[model_id] = set(command_ids)
             self._show_open_commands(model_id)
 
+    def show_work(self, model_id: str, idle: int, limit_s: float | None) -> None:
+        """Say on how many of a model's open commands nobody works, and by when (wall time, seconds since 1970) the
+        first of what goes on must be over; None: nothing goes on."""
+        self._families.commands_idle.set((model_id,), idle)
+        self._families.command_limit.replace((model_id,), {} if limit_s is None else {(model_id,): limit_s})
+
+    def trainer_blocked(self, by: str, blocked: bool) -> None:
+        """Whether no command can be carried out for want of ``by``, such as ``files``."""
+        self._families.blocked.set((by,), float(blocked))
+
     def observe_model_event(self, event: ModelEvent) -> None:
         """Count a registry event and its gates. Where aliases point is the registry's to say: :meth:`set_aliases`."""
         self._families.model_events.add((event.model_id, event.kind))
@@ -251,7 +271,8 @@ class Metrics:
     def _model_gauges(self) -> tuple[BoundedGauge, ...]:
         """The gauges whose groups start with the model alone."""
         of = self._families
-        return of.closed, of.window_end, of.window_length, of.alerts_open, of.commands_open, of.model
+        commands = (of.commands_open, of.commands_idle, of.command_limit)
+        return (of.closed, of.window_end, of.window_length, of.alerts_open, *commands, of.model)
 
     def _version_gauges(self) -> tuple[BoundedGauge, ...]:
         """The gauges whose groups start with (model, version)."""

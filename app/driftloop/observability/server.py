@@ -7,7 +7,10 @@ It runs in threads of its own, so that it answers while the event loop is busy; 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,20 +18,26 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-__all__ = ["Check", "Heartbeat", "ObservabilityServer", "Post", "serve"]
+from driftloop.observability.probes import Check, Probes, asked
 
-#: Says what is wrong, in a sentence, or None.
-Check = Callable[[], str | None]
+__all__ = ["Admit", "Check", "Heartbeat", "ObservabilityServer", "Post", "serve"]
 
 #: Answers a POST request: path, headers and body in, status and JSON content out.
 Post = Callable[[str, Mapping[str, str], bytes], tuple[HTTPStatus, object]]
 
+#: The same for a POST request whose body was not read yet: path and headers in. None: let it be read.
+Admit = Callable[[str, Mapping[str, str]], tuple[HTTPStatus, object] | None]
+
 _MAX_BODY_BYTES = 65_536
+#: For a whole body, however it trickles: 16 MiB want half a megabyte a second.
+_BODY_PATIENCE_S = 30.0
+#: How long what is still coming of a refused request is thrown away.
+_LINGER_S = 2.0
 
 
 class Heartbeat:
@@ -92,16 +101,18 @@ def serve(
     *,
     liveness: Mapping[str, Check] | None = None,
     post: Post | None = None,
+    admit: Admit = lambda path, headers: None,
     most_body_bytes: Callable[[str], int | None] = lambda path: None,
 ) -> ObservabilityServer:
     """Start the server; port 0 takes a free one (``.port`` tells which).
 
-    ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered), ``liveness`` ``/livez``:
-    each is called when asked for and says what is wrong, or None. ``post`` answers POST requests, with bodies of
-    64 KiB at most, or what ``most_body_bytes`` says of a path; of such large ones one is read at a time. Raises
-    ``OSError`` with a sentence if the port can't be had.
+    ``checks`` make up ``/readyz`` (broker, database, partitions assigned, state recovered): see :class:`Probes`.
+    ``liveness`` makes up ``/livez``, and may wait for nothing. ``post`` answers POST requests, with bodies of
+    64 KiB at most, or what ``most_body_bytes`` says of a path; of such large ones one is read at a time. ``admit``
+    refuses what can be refused by path and headers before anything of the body is read. Raises ``OSError`` with a
+    sentence if the port can't be had.
     """
-    paths = _Routes(registry, dict(checks), dict(liveness or {}), post, most_body_bytes)
+    paths = _Routes(registry, dict(checks), dict(liveness or {}), post, admit, most_body_bytes)
 
     class Handler(_Handler):
         routes = paths
@@ -122,6 +133,11 @@ class _Server(ThreadingHTTPServer):
     # A restarted worker gets its port back at once; two workers never share one.
     allow_reuse_address = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that breaks off is its own affair, and not worth a traceback.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Routes:
     def __init__(
@@ -130,14 +146,16 @@ class _Routes:
         readiness: Mapping[str, Check],
         liveness: Mapping[str, Check],
         post: Post | None,
+        admit: Admit,
         most_body_bytes: Callable[[str], int | None],
     ) -> None:
         self.post = post
+        self.admit = admit
         self.most_body_bytes = most_body_bytes
         #: One large body at a time: what a stranger sends must not fill the memory.
         self.large = threading.Lock()
         self.registry = registry
-        self.readiness = readiness
+        self.readiness = Probes(readiness)
         self.liveness = liveness
 
     def answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
@@ -147,9 +165,9 @@ class _Routes:
                 encode, content_type = choose_encoder(accept)
                 return HTTPStatus.OK, content_type, encode(self.registry)
             case "/livez":
-                return _health(self.liveness)
+                return _health({name: asked(check) for name, check in self.liveness.items()})
             case "/readyz":
-                return _health(self.readiness)
+                return _health(self.readiness.ask())
             case "/version":
                 return _json(HTTPStatus.OK, {"name": "driftloop", "version": version("driftloop")})
             case "/":
@@ -162,17 +180,10 @@ def _json(status: HTTPStatus, content: object) -> tuple[HTTPStatus, str, bytes]:
     return status, "application/json", json.dumps(content).encode() + b"\n"
 
 
-def _health(checks: Mapping[str, Check]) -> tuple[HTTPStatus, str, bytes]:
-    results: dict[str, str] = {}
-    healthy = True
-    for name, check in checks.items():
-        try:
-            problem = check()
-        except Exception as error:  # noqa: BLE001 - a check that raises is an answer: that thing is not well
-            problem = f"{type(error).__name__}: {error}"
-        results[name] = "ok" if problem is None else problem
-        healthy = healthy and problem is None
+def _health(problems: Mapping[str, str | None]) -> tuple[HTTPStatus, str, bytes]:
+    healthy = all(problem is None for problem in problems.values())
     status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
+    results = {name: "ok" if problem is None else problem for name, problem in problems.items()}
     return _json(status, {"status": "ok" if healthy else "unavailable", "checks": results})
 
 
@@ -201,28 +212,70 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "the request needs a Content-Length")
             return
-        most = self.routes.most_body_bytes(self.path.split("?", 1)[0]) or _MAX_BODY_BYTES
+        path = self.path.split("?", 1)[0]
+        most = self.routes.most_body_bytes(path) or _MAX_BODY_BYTES
         if int(length) > most:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {most} bytes at most")
+        elif (refused := self.routes.admit(path, dict(self.headers.items()))) is not None:
+            self._refuse_with(*refused)
         elif int(length) <= _MAX_BODY_BYTES:
-            self._take(self.routes.post, int(length))
+            self._take(self.routes.post, path, int(length))
         elif self.routes.large.acquire(blocking=False):
             try:
-                self._take(self.routes.post, int(length))
+                self._take(self.routes.post, path, int(length))
             finally:
                 self.routes.large.release()
         else:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "another large request is being read; send this one again")
 
-    def _take(self, post: Post, length: int) -> None:
-        body = self.rfile.read(length)
-        status, content = post(self.path.split("?", 1)[0], dict(self.headers.items()), body)
-        self._send(*_json(status, content), with_body=True)
+    def _take(self, post: Post, path: str, length: int) -> None:
+        body = self._body(length)
+        if body is not None:
+            status, content = post(path, dict(self.headers.items()), body)
+            self._send(*_json(status, content), with_body=True)
+
+    def _body(self, length: int) -> bytes | None:
+        """None if not all of it came, or not in time."""
+        deadline_s = time.monotonic() + _BODY_PATIENCE_S
+        body = bytearray()
+        while len(body) < length:
+            self.connection.settimeout(max(0.001, deadline_s - time.monotonic()))
+            try:
+                # What one call to the system gives, so that the deadline is seen.
+                piece = self.rfile.read1(min(65_536, length - len(body)))
+            except TimeoutError:
+                piece = None
+            if piece is None or time.monotonic() > deadline_s:
+                said = f"the body did not come within {_BODY_PATIENCE_S:g} s; send the request again"
+                self.close_connection = True
+                self._send(*_json(HTTPStatus.REQUEST_TIMEOUT, {"error": said}), with_body=True)
+                return None
+            if not piece:
+                self.close_connection = True
+                return None
+            body += piece
+        self.connection.settimeout(self.timeout)
+        return bytes(body)
 
     def _refuse(self, status: HTTPStatus, error: str) -> None:
+        self._refuse_with(status, {"error": error})
+
+    def _refuse_with(self, status: HTTPStatus, content: object) -> None:
         """Answer and close the connection, since what follows of the request was not read."""
         self.close_connection = True
-        self._send(*_json(status, {"error": error}), with_body=True)
+        self._send(*_json(status, content), with_body=True)
+        self._linger()
+
+    def _linger(self) -> None:
+        """A connection that is closed while more comes is reset, and the answer may be lost with it."""
+        deadline_s = time.monotonic() + _LINGER_S
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                self.connection.settimeout(left_s)
+                if not self.rfile.read1(65_536):
+                    return
 
     def _respond(self, *, with_body: bool) -> None:
         answer = self.routes.answer(self.path.split("?", 1)[0], self.headers.get("Accept", ""))
@@ -235,6 +288,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if with_body:
             self.wfile.write(body)

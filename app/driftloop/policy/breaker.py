@@ -17,12 +17,17 @@ MANUAL = "manual"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A version that was judged by gates: those that it failed, whether it ever was champion, and what asked for it."""
+    """A version that was judged by gates: those that it failed, whether it ever was champion, and what asked for it.
+
+    ``undecided_gates`` could not judge it for lack of rows that the champion has not learned, which says nothing about
+    the challenger and passes with time.
+    """
 
     version: str
     failed_gates: frozenset[str]
     promoted: bool
     trigger: str
+    undecided_gates: frozenset[str] = frozenset()
 
 
 def what_broke(attempts: Iterable[Attempt], failures: int) -> str | None:
@@ -30,7 +35,7 @@ def what_broke(attempts: Iterable[Attempt], failures: int) -> str | None:
 
     The row of challengers that counts goes back to the last one that passed every gate or became champion, or to the
     last one that a person asked for, which itself is the first of the new row: with one more try from a person the
-    loop goes on by itself.
+    loop goes on by itself. A challenger with undecided gates alone neither counts nor ends the row.
     """
     row = _failed_in_a_row(list(attempts))[-failures:]
     if len(row) < failures:
@@ -50,9 +55,10 @@ def what_broke(attempts: Iterable[Attempt], failures: int) -> str | None:
 def _failed_in_a_row(attempts: Sequence[Attempt]) -> list[Attempt]:
     row: list[Attempt] = []
     for attempt in reversed(attempts):
-        if attempt.promoted or not attempt.failed_gates:
+        if attempt.promoted or not (attempt.failed_gates or attempt.undecided_gates):
             break
-        row.append(attempt)
+        if attempt.failed_gates:
+            row.append(attempt)
         if attempt.trigger == MANUAL:
             break
     return row[::-1]

@@ -11,29 +11,35 @@ from dataclasses import dataclass
 
 from driftloop.events.reports import WindowReport
 from driftloop.events.time import duration_text, format_time, parse_duration_ms
+from driftloop.policy.breaks import Break
 from driftloop.spec.policy import PolicySpec
 
 __all__ = ["LABEL_SHIFT", "Guarded", "what_holds"]
 
 #: The data-quality check that says that labels come for other scores than before.
 LABEL_SHIFT = "label_coverage"
+#: Triggers that are due whatever the windows say.
+_ASKS_NOTHING = ("schedule", "volume")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guarded:
     """What guards ask about when an outcome window has been heard. ``commands_ms`` are the window ends of the last
-    commands, ``labeled_rows`` the labeled rows since the last of them; ``champion_windows`` counts this window too."""
+    commands, ``labeled_rows`` the labeled rows since the last of them; ``champion_windows`` counts this window too;
+    ``broken`` are the newest input windows with broken data."""
 
     last_command_ms: int | None
     commands_ms: tuple[int, ...]
     champion_since_ms: int
     champion_windows: int
     labeled_rows: int
-    broken_data: str
+    broken: Break | None
+    newest_input_end_ms: int | None
 
 
-def what_holds(policy: PolicySpec, on: str, known: Guarded, report: WindowReport) -> str | None:
-    """Why a trigger on ``on`` must wait in the outcome window of ``report``, or None: the first guard that says so."""
+def what_holds(policy: PolicySpec, on: str, known: Guarded, report: WindowReport, *, unsound: bool) -> str | None:
+    """Why a trigger on ``on`` must wait in the outcome window of ``report``, or None: the first guard that says so.
+    ``unsound``: windows with broken data are among those that make it due."""
     now_ms = report.window_end_ms
     return (
         _cooldown(policy, known, now_ms)
@@ -41,7 +47,7 @@ def what_holds(policy: PolicySpec, on: str, known: Guarded, report: WindowReport
         or _warm_up(policy, known, now_ms)
         or _too_few_rows(policy, known)
         or _label_shift(policy, report)
-        or _broken_data(policy, on, known)
+        or _broken_data(policy, on, known, unsound)
     )
 
 
@@ -95,11 +101,18 @@ def _label_shift(policy: PolicySpec, report: WindowReport) -> str | None:
     return None
 
 
-def _broken_data(policy: PolicySpec, on: str, known: Guarded) -> str | None:
-    """A column that is stuck or missing drifts too, and is to be repaired, not learned."""
-    if on != "drift" or not known.broken_data or not policy.hold_on_broken_data:
+def _broken_data(policy: PolicySpec, on: str, known: Guarded, unsound: bool) -> str | None:
+    """Schedules and volumes ask for nothing of the windows."""
+    broken = known.broken
+    if on in _ASKS_NOTHING or not policy.hold_on_broken_data or broken is None:
         return None
-    return f"the data of the newest input window is broken: {known.broken_data}"
+    if broken.end_ms == known.newest_input_end_ms:
+        return f"the data of the newest input window is broken: {broken.data}"
+    if not unsound:
+        return None
+    return (
+        f"the data of the window up to {format_time(broken.end_ms)} was broken, which has a part in it: {broken.data}"
+    )
 
 
 def _counted(number: int, noun: str) -> str:

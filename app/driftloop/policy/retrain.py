@@ -14,12 +14,14 @@ import msgspec
 from msgspec import Struct, field
 
 from driftloop.events.decisions import PolicyDecision, RetrainCommand
-from driftloop.events.reports import MetricReport, WindowReport
+from driftloop.events.reports import WindowReport
 from driftloop.events.time import format_time
-from driftloop.policy.drifting import broken_data, drifting
+from driftloop.policy.breaks import Break, after_inputs, change_of_the_world_ms, has_part
+from driftloop.policy.drifting import drifting
 from driftloop.policy.guards import Guarded, what_holds
 from driftloop.policy.schedule import schedule_reason
-from driftloop.policy.since_change import latest_change_ms, training_start
+from driftloop.policy.since_change import training_start
+from driftloop.policy.streaks import Streaks
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.policy import TriggerSpec
 
@@ -34,8 +36,10 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     since.
     ``changed_at_ms`` is when the model's losses last rose, as a change detector has dated it, ``champion_windows`` how
     many outcome windows it has had since ``champion_since_ms``, the start of the first. All of them belong to
-    ``champion_version`` and start anew with another one. ``broken_data`` says what is wrong with the data of the newest
-    input window; empty: nothing. ``commands_ms`` are the window ends of the commands that ``policy.at_most`` counts.
+    ``champion_version`` and start anew with another one. ``broken``: the newest input windows with broken data, and
+    ``broken_windows``, of triggers that such windows spoke for, which of the last ones they were
+    (:class:`~driftloop.policy.streaks.Streaks`). ``commands_ms`` are the window ends of the commands that
+    ``policy.at_most`` counts.
     """
 
     champion_version: str = ""
@@ -46,7 +50,8 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     streaks: dict[str, int] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
-    broken_data: str = ""
+    broken_windows: dict[str, list[bool]] = field(default_factory=dict)
+    broken: Break | None = None
     changed_at_ms: int | None = None
     champion_since_ms: int | None = None
     champion_windows: int = 0
@@ -91,6 +96,7 @@ def decide(
             state,
             champion_version=champion_version,
             streaks={},
+            broken_windows={},
             pending={},
             held=(),
             changed_at_ms=None,
@@ -106,33 +112,35 @@ def decide(
 
 
 def _hear_inputs(triggers: Mapping[str, TriggerSpec], state: PolicyState, report: WindowReport) -> PolicyState:
-    streaks, pending, held = dict(state.streaks), dict(state.pending), list(state.held)
+    streaks, pending, held = Streaks(state.streaks, state.broken_windows), dict(state.pending), list(state.held)
+    newest = after_inputs(state.broken, report, state.last_input_end_ms)
+    broken = newest is not None and newest.end_ms == report.window_end_ms
     for name, trigger in triggers.items():
         if trigger.on == "estimated_performance":
-            _hear_estimates(name, trigger, report, streaks, pending, held)
+            _hear_estimates(name, trigger, report, streaks, pending, held, broken=broken)
         if trigger.on != "drift" or not report.judged_features:
             continue
         drifted, enough = drifting(trigger, report)
         if enough:
-            streaks[name] = streaks.get(name, 0) + 1
-            if streaks[name] >= trigger.windows_in_a_row:
+            if streaks.speaks(name, trigger.windows_in_a_row, broken=broken):
                 how = "drift critically" if trigger.severity == "critical" else "drift"
                 pending[name] = (
                     f"{drifted} of {report.judged_features} features {how} in the window up to "
-                    f"{format_time(report.window_end_ms)}, for {_windows(streaks[name])} in a row"
+                    f"{format_time(report.window_end_ms)}, for {_windows(streaks.rows[name])} in a row"
                 )
             continue
-        streaks[name] = 0
+        streaks.ends(name)
         if name in held:  # held back for so long that the drift is over
             held.remove(name)
             del pending[name]
     return msgspec.structs.replace(
         state,
         last_input_end_ms=report.window_end_ms,
-        streaks=streaks,
+        streaks=streaks.rows,
+        broken_windows=streaks.broken,
         pending=pending,
         held=tuple(held),
-        broken_data=broken_data(report),
+        broken=newest,
     )
 
 
@@ -140,19 +148,20 @@ def _hear_estimates(
     name: str,
     trigger: TriggerSpec,
     report: WindowReport,
-    streaks: dict[str, int],
+    streaks: Streaks,
     pending: dict[str, str],
     held: list[str],
+    *,
+    broken: bool,
 ) -> None:
     """As for drift: due from an input window on, and waiting for an outcome window."""
     decisions = {metric.decision for metric in report.estimated}
     if "drift" in decisions:
-        streaks[name] = streaks.get(name, 0) + 1
-        if streaks[name] >= trigger.windows_in_a_row:
+        if streaks.speaks(name, trigger.windows_in_a_row, broken=broken):
             dropped = [metric.sentence for metric in report.estimated if metric.decision == "drift"]
-            pending[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
+            pending[name] = f"{'; '.join(dropped)}; for {_windows(streaks.rows[name])} in a row"
     elif "ok" in decisions:
-        streaks[name] = 0
+        streaks.ends(name)
         if name in held:  # held back for so long that the estimates have recovered
             held.remove(name)
             del pending[name]
@@ -165,20 +174,18 @@ def _hear_outcomes(
     report: WindowReport,
     labeled_rows_since: int,
 ) -> tuple[PolicyState, list[PolicyDecision], RetrainCommand | None]:
-    streaks = dict(state.streaks)
+    streaks = Streaks(state.streaks, state.broken_windows)
     reasons: dict[str, str] = {}
     for name, trigger in triggers.items():
-        if trigger.on == "performance":
-            streaks[name] = _performance_streak(streaks.get(name, 0), report)
-            dropped = [metric.sentence for metric in _of_rules(report) if metric.decision == "drift"]
+        if trigger.on in ("performance", "concept"):
             # A window with too few labels keeps the streak, but is no reason of its own.
-            if dropped and streaks[name] >= trigger.windows_in_a_row:
-                reasons[name] = f"{'; '.join(dropped)}; for {_windows(streaks[name])} in a row"
-        elif trigger.on == "concept":
-            streaks[name] = _concept_streak(streaks.get(name, 0), report)
-            found = [said.sentence for said in report.concept if said.state == "drift"]
-            if found and streaks[name] >= trigger.windows_in_a_row:
-                reasons[name] = f"{'; '.join(found)}; for {_windows(streaks[name])} in a row"
+            bad, good = _performance(report) if trigger.on == "performance" else _concept(report)
+            if bad:
+                broken = has_part(state.broken, trigger, report)
+                if streaks.speaks(name, trigger.windows_in_a_row, broken=broken):
+                    reasons[name] = f"{'; '.join(bad)}; for {_windows(streaks.rows[name])} in a row"
+            elif good:
+                streaks.ends(name)
         elif trigger.on in ("drift", "estimated_performance"):
             if name in state.pending:
                 reasons[name] = state.pending[name]
@@ -190,8 +197,9 @@ def _hear_outcomes(
     state = msgspec.structs.replace(
         state,
         last_outcome_end_ms=report.window_end_ms,
-        streaks=streaks,
-        changed_at_ms=latest_change_ms(report, state.changed_at_ms),
+        streaks=streaks.rows,
+        broken_windows=streaks.broken,
+        changed_at_ms=change_of_the_world_ms(state.broken, spec, report, state.changed_at_ms),
         champion_since_ms=since_ms,
         champion_windows=state.champion_windows + 1,
     )
@@ -201,12 +209,14 @@ def _hear_outcomes(
         champion_since_ms=since_ms,
         champion_windows=state.champion_windows,
         labeled_rows=labeled_rows_since,
-        broken_data=state.broken_data,
+        broken=state.broken,
+        newest_input_end_ms=state.last_input_end_ms,
     )
     decisions: list[PolicyDecision] = []
     command: RetrainCommand | None = None
     for name, reason in reasons.items():
-        obstacle = what_holds(spec.policy, triggers[name].on, known, report)
+        unsound = streaks.unsound(name, triggers[name].windows_in_a_row)
+        obstacle = what_holds(spec.policy, triggers[name].on, known, report, unsound=unsound)
         if obstacle is None and command is None:
             command = _command(spec, state, report, name, reason, triggers[name])
             decisions.append(_decision(report, name, "retrain", reason, command.command_id))
@@ -220,6 +230,7 @@ def _hear_outcomes(
             last_command_ms=report.window_end_ms,
             commands_ms=_counted(spec, state.commands_ms, report.window_end_ms),
             streaks={},
+            broken_windows={},
             pending={},
             held=(),
         )
@@ -228,23 +239,18 @@ def _hear_outcomes(
     return state, decisions, command
 
 
-def _performance_streak(streak: int, report: WindowReport) -> int:
-    decisions = {metric.decision for metric in _of_rules(report)}
-    if "drift" in decisions:
-        return streak + 1
-    return 0 if "ok" in decisions else streak
+def _performance(report: WindowReport) -> tuple[list[str], bool]:
+    """What speaks for a trigger on performance, and, if nothing does, whether anything speaks against it. Gaps between
+    groups (``metric/column``) have no say: training again on the same data does not close them."""
+    of_rules = [metric for metric in report.metrics if "/" not in metric.metric]
+    bad = [metric.sentence for metric in of_rules if metric.decision == "drift"]
+    return bad, any(metric.decision == "ok" for metric in of_rules)
 
 
-def _of_rules(report: WindowReport) -> list[MetricReport]:
-    """Without the gaps between groups (``metric/column``): training again on the same data does not close them."""
-    return [metric for metric in report.metrics if "/" not in metric.metric]
-
-
-def _concept_streak(streak: int, report: WindowReport) -> int:
-    states = {said.state for said in report.concept}
-    if "drift" in states:
-        return streak + 1
-    return 0 if states - {"insufficient"} else streak
+def _concept(report: WindowReport) -> tuple[list[str], bool]:
+    """The same of a trigger on concept drift."""
+    bad = [said.sentence for said in report.concept if said.state == "drift"]
+    return bad, any(said.state != "insufficient" for said in report.concept)
 
 
 def _plain_reason(trigger: TriggerSpec, state: PolicyState, now_ms: int, labeled_rows: int) -> str | None:

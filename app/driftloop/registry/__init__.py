@@ -5,6 +5,7 @@ from driftloop.registry.assessments import AssessmentStore, Committed
 from driftloop.registry.database import (
     create_schema,
     open_engine,
+    require_schema,
     schema_problem,
     schema_state,
     shown_url,
@@ -42,6 +43,7 @@ __all__ = [
     "create_schema",
     "kafka_sender",
     "open_engine",
+    "require_schema",
     "schema_problem",
     "schema_state",
     "shown_url",

@@ -13,7 +13,7 @@ from driftloop.registry import outbox
 from driftloop.registry._aliases import aliases_of
 from driftloop.registry.artifacts import ArtifactRef
 from driftloop.registry.database import storable
-from driftloop.registry.errors import RegistryError
+from driftloop.registry.errors import RegistryError, UnknownModelError
 from driftloop.registry.history_chain import head_sha256
 from driftloop.registry.rows import NewVersion, VersionRow, VersionStatus
 from driftloop.registry.tables import model_versions, models
@@ -38,12 +38,12 @@ _decode_gates = msgspec.json.Decoder(list[GateResult]).decode
 def lock_model(connection: Connection, model_id: str) -> Row[Any]:
     """The model's row, locked until the transaction ends, so that writers of one model take turns.
 
-    Raises :class:`RegistryError` if there is no such model.
+    Raises :class:`UnknownModelError` if there is no such model.
     """
     # SQLite ignores FOR UPDATE, and needs none: its writers take turns anyway.
     row = connection.execute(select(models).where(models.c.model_id == model_id).with_for_update()).first()
     if row is None:
-        raise RegistryError(f"the registry holds no model {model_id!r}; see 'driftloop models list'")
+        raise UnknownModelError(model_id)
     return row
 
 

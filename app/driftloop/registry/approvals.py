@@ -11,7 +11,7 @@ from driftloop.registry.database import reading, storable
 from driftloop.registry.rows import CHAMPION
 from driftloop.registry.tables import alias_history
 
-__all__ = ["Approval", "approval_of"]
+__all__ = ["Approval", "approval_of", "promotion_of"]
 
 _SERVES = ("promoted", "rolled_back")
 
@@ -31,6 +31,15 @@ def approval_of(engine: Engine, model_id: str, version: str) -> Approval:
     one, for every version: nobody uses the registry to approve then. Read from the history of aliases, which only
     grows.
     """
+    return _approval(engine, model_id, version, arms=True)
+
+
+def promotion_of(engine: Engine, model_id: str, version: str) -> Approval:
+    """From when on the version has been champion, as in :func:`approval_of`; the arm of a canary has not."""
+    return _approval(engine, model_id, version, arms=False)
+
+
+def _approval(engine: Engine, model_id: str, version: str, *, arms: bool) -> Approval:
     columns = (alias_history.c.alias, alias_history.c.action, alias_history.c.version, alias_history.c.subject)
     statement = (
         select(*columns, alias_history.c.event_time_ms)
@@ -46,5 +55,8 @@ def approval_of(engine: Engine, model_id: str, version: str) -> Approval:
     if champions[0].version == storable(version):
         return Approval(NEVER_MS, for_good=True)
     times = [row.event_time_ms for row in champions if row.version == storable(version)]
-    times += [row.event_time_ms for row in rows if row.action == "canary_started" and row.subject == storable(version)]
+    if arms:
+        times += [
+            row.event_time_ms for row in rows if row.action == "canary_started" and row.subject == storable(version)
+        ]
     return Approval(min(times, default=None), for_good=bool(times))

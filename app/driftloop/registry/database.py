@@ -5,25 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
-from driftloop.registry.errors import RegistryError
-from driftloop.registry.migrations import Step, Where, head, run_steps, where_is
+from driftloop.registry._sqlite import Access, open_sqlite
+from driftloop.registry.errors import AbsentDatabaseError, RegistryError
+from driftloop.registry.migrations import Step, Where, head, nowhere, run_steps, where_is
 
 __all__ = [
+    "Access",
     "create_schema",
     "database_problem",
     "in_chunks",
     "insert_new",
     "open_engine",
     "reading",
+    "require_schema",
     "schema_problem",
     "schema_state",
     "shown_url",
@@ -33,7 +34,6 @@ __all__ = [
     "writing",
 ]
 
-_BUSY_TIMEOUT_MS = 30_000
 _UNREADABLE = (
     "the database URL cannot be read; write sqlite:///path/to/file.db or postgresql://user:password@host/name, with "
     "characters such as @ : / ? # in the password as %40 %3A %2F %3F %23"
@@ -44,11 +44,16 @@ _MIGRATION_LOCK = 7_305_813_202
 _SECRET_PARAMETER = re.compile(r"password|secret|token|key|passfile", re.IGNORECASE)
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for a SQLite or PostgreSQL URL. The folder of a SQLite file is made if it isn't there.
+def open_engine(url: str, access: Access = "create") -> Engine:
+    """An engine for a SQLite or PostgreSQL URL. Nothing is opened or made before the first connection is wanted.
+
+    ``access`` says what its connections may do: ``read`` nothing but read, of a database that is there; ``change`` also
+    write into one that is there; ``create`` also make a SQLite file and its folder. The tables are for
+    :func:`create_schema` and :func:`require_schema`.
 
     SQLite: write-ahead log, 30 s of waiting for a lock, foreign keys, and writers that take the lock when they begin,
-    so that nobody fails in the middle. Raises :class:`RegistryError` for other databases.
+    so that nobody fails in the middle. PostgreSQL: a server that is silent ends in an ``OperationalError``, see
+    ``_postgresql``. Raises :class:`RegistryError` for other databases.
     """
     try:
         parsed = make_url(url)
@@ -61,11 +66,14 @@ def open_engine(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql")
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return _open_sqlite(parsed)
+        return open_sqlite(parsed, access)
     if backend == "postgresql":
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True)
+        from driftloop.registry._postgresql import patient  # its driver takes a tenth of a second
+
+        options = {"postgresql_readonly": True} if access == "read" else {}
+        return patient(create_engine(parsed, pool_pre_ping=True, execution_options=options))
     raise RegistryError(f"driftloop keeps its registry in SQLite or PostgreSQL, and the database URL says {backend!r}")
 
 
@@ -78,34 +86,6 @@ def shown_url(url: URL) -> str:
     hidden = {name: "***" if _SECRET_PARAMETER.search(name) else value for name, value in url.query.items()}
     shown = url.set(query=dict(sorted(hidden.items()))).render_as_string(hide_password=True)
     return shown.replace("%2A%2A%2A", "***")
-
-
-def _open_sqlite(url: URL) -> Engine:
-    in_memory = url.database in (None, "", ":memory:")
-    if in_memory:
-        # A database in memory lives as long as its one connection.
-        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    else:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, record: Any) -> None:
-        # Python's sqlite3 would begin transactions where it likes; with None it is the begin event below that does.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        only_reads = connection.get_execution_options().get("driftloop_only_reads", False)
-        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 @contextmanager
@@ -165,6 +145,13 @@ def create_schema(engine: Engine) -> None:
         raise RegistryError(_sentence(engine, where))
 
 
+def require_schema(engine: Engine) -> None:
+    """Raise :class:`RegistryError` that says what to do unless the database has the tables of this revision."""
+    problem = schema_problem(engine)
+    if problem is not None:
+        raise RegistryError(problem)
+
+
 def upgrade_schema(engine: Engine, *, only_empty: bool = False) -> list[Step]:
     """Bring the database to this driftloop's revision: all steps or none. Returns those that were run.
 
@@ -197,20 +184,29 @@ def _migrating(engine: Engine) -> Iterator[Connection]:
             finally:
                 own.cursor().execute("PRAGMA foreign_keys = ON")
         else:
-            with connection.begin():
+            from driftloop.registry._postgresql import unhurried
+
+            with connection.begin(), unhurried(connection):
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 yield connection
 
 
 def schema_state(engine: Engine) -> Where:
     """At which revision the database is, and which steps it lacks. Changes nothing."""
-    with reading(engine) as connection:
-        return where_is(connection)
+    try:
+        with reading(engine) as connection:
+            return where_is(connection)
+    except AbsentDatabaseError:
+        return nowhere()
 
 
 def schema_problem(engine: Engine) -> str | None:
     """What keeps this driftloop from using the database, as a sentence; None if nothing does."""
-    where = schema_state(engine)
+    try:
+        with reading(engine) as connection:
+            where = where_is(connection)
+    except AbsentDatabaseError as error:
+        return str(error)
     return None if where.state == "current" else _sentence(engine, where)
 
 
@@ -234,7 +230,10 @@ def what_it_said(error: SQLAlchemyError) -> str:
 
 def _sentence(engine: Engine, where: Where) -> str:
     if where.state == "empty":
-        return "the database has no tables yet; any driftloop service makes them when it starts"
+        return (
+            f"the database {shown_url(engine.url)} has no tables yet: correct DRIFTLOOP_DATABASE_URL, or make them "
+            "with 'driftloop db upgrade' (a service that starts and 'driftloop models register' make them too)"
+        )
     told = f"the database {shown_url(engine.url)} has tables of revision {where.revision}, "
     if where.state == "older":
         return (

@@ -63,6 +63,10 @@ class LocalFiles:
         except (FileNotFoundError, PermissionError):
             # Not there, removed just now, or another account's: then it is written anew.
             return False
+        except OSError as error:
+            # That of os.utime does not say of which file it is.
+            error.filename = error.filename or str(target)
+            raise
 
     def _check_inside(self, path: Path, uri: str) -> None:
         if not path.resolve().is_relative_to(self.folder.resolve()):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
 from sqlalchemy import Engine, func, select, update
 
 from driftloop.registry._aliases import alias_changes, aliases_of, move_alias, was_promoted_for
+from driftloop.registry._compared import check_approval, outdated, put_back
 from driftloop.registry._decisions import approve, ask_for_approval, make_champion, refuse, roll_back
 from driftloop.registry._versions import (
     announce,
@@ -19,10 +21,19 @@ from driftloop.registry._versions import (
 )
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import insert_new, reading, writing
-from driftloop.registry.errors import RegistryError
+from driftloop.registry.errors import RegistryError, UnknownModelError
 from driftloop.registry.files_lock import referring
 from driftloop.registry.outbox import MODEL_EVENTS
-from driftloop.registry.rows import CHALLENGER, CHAMPION, UNDECIDED, HistoryRow, ModelRow, NewVersion, VersionRow
+from driftloop.registry.rows import (
+    CHALLENGER,
+    CHAMPION,
+    UNDECIDED,
+    HistoryRow,
+    ModelRow,
+    NewVersion,
+    VersionRow,
+    VersionStatus,
+)
 from driftloop.registry.tables import alias_history, model_versions, models
 
 __all__ = ["MODEL_EVENTS", "Registry"]
@@ -101,17 +112,23 @@ class Registry:
         *,
         command_id: str | None = None,
         allow_rejected: bool = False,
-    ) -> None:
+        compared_with: str | UnsetType | None = UNSET,
+    ) -> tuple[VersionStatus, str]:
         """Make the version the champion. Nothing happens if it is, or if ``command_id`` has led to a promotion before
         (so that a repeated run does not undo a rollback). A rejected version, or one that waits for approval, needs
-        ``allow_rejected``."""
+        ``allow_rejected``.
+
+        ``compared_with``: the champion that ``reason`` is about (None: there was none). If another one is there by now
+        (somebody rolled back, or promoted a version, meanwhile), the version is not promoted: it waits for approval,
+        or is rejected if it is the older of the two. Returns what became of it, and why.
+        """
         with writing(self.engine) as connection:
             lock_model(connection, model_id)
             row = existing_version(connection, model_id, version)
             if CHAMPION in row.aliases:
-                return
+                return "promoted", reason
             if command_id is not None and was_promoted_for(connection, model_id, command_id):
-                return
+                return "promoted", reason
             if row.status == "rejected" and not allow_rejected:
                 raise RegistryError(
                     f"the version {version!r} of {model_id!r} was rejected; see 'driftloop models show {model_id}', "
@@ -127,9 +144,15 @@ class Registry:
                     f"the version {version!r} of {model_id!r} is compared with the champion and has no verdict: see "
                     f"'driftloop models shadow {model_id}', or promote with --force past it"
                 )
+            found = outdated(connection, row, compared_with)
+            if found is not None:
+                return put_back(
+                    connection, row, found, reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id
+                )
             make_champion(
                 connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id
             )
+            return "promoted", reason
 
     def rollback(self, model_id: str, reason: str, event_time_ms: int, actor: str = "driftloop") -> str:
         """Make the champion before the present one the champion again. Returns its name.
@@ -183,11 +206,13 @@ class Registry:
                     connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms, command_id=command_id
                 )
 
-    def approve(self, model_id: str, version: str, reason: str, event_time_ms: int, actor: str) -> None:
+    def approve(
+        self, model_id: str, version: str, reason: str, event_time_ms: int, actor: str, *, anyway: bool = False
+    ) -> None:
         """A person's yes: the version becomes champion.
 
-        Raises :class:`RegistryError` unless it waits for approval, and if a version registered after it has become
-        champion meanwhile: the gates compared it with an older one.
+        Raises :class:`RegistryError` unless it waits for approval, and without ``anyway`` if the champion is not the
+        one that it was judged against (by the comparison that it passed, else by its gates), or a newer one.
         """
         if not actor.strip() or not reason.strip():
             raise RegistryError("an approval needs the name of who gives it, and a reason")
@@ -199,13 +224,8 @@ class Registry:
                     f"the version {version!r} of {model_id!r} does not wait for approval: it is {row.status}; see "
                     f"'driftloop models show {model_id}'"
                 )
-            name = aliases_of(connection, model_id).get(CHAMPION)
-            champion = None if name is None else read_version(connection, model_id, name)
-            if champion is not None and champion.sequence > row.sequence:
-                raise RegistryError(
-                    f"{champion.version!r}, registered after {version!r}, is the champion of {model_id!r} by now; "
-                    f"reject {version!r}, or promote it with --force"
-                )
+            if not anyway:
+                check_approval(connection, row)
             approve(connection, row, reason=reason, actor=actor, event_time_ms=event_time_ms)
 
     def fail(self, model_id: str, command_id: str, reason: str, event_time_ms: int, actor: str = "driftloop") -> None:
@@ -312,6 +332,12 @@ class Registry:
                     )
                 )
             return found
+
+    def expect_model(self, model_id: str) -> None:
+        """Raise :class:`UnknownModelError` unless the registry holds the model."""
+        with reading(self.engine) as connection:
+            if connection.execute(select(models.c.model_id).where(models.c.model_id == model_id)).first() is None:
+                raise UnknownModelError(model_id)
 
     def profile(self, model_id: str, version: str) -> bytes | None:
         """The encoded reference profile of a version; None if there is no such version, or it has none."""

@@ -18,10 +18,10 @@ _CLOCKS_APART_S = 2.0
 
 @dataclass(frozen=True)
 class RunState:
-    """``ended``, ``running``, ``handed over``: it waits for a training elsewhere, or ``abandoned``: no trainer holds
-    it. ``sentence`` says so."""
+    """``ended``, ``running``, ``handed over``: it waits for a training elsewhere, ``put off``: it is tried again later,
+    or ``abandoned``: no trainer holds it. ``sentence`` says so."""
 
-    state: Literal["ended", "running", "handed over", "abandoned"]
+    state: Literal["ended", "running", "handed over", "put off", "abandoned"]
     sentence: str
 
 
@@ -35,7 +35,7 @@ def state_of(run: Run, now: float) -> RunState:
     if silent <= _CLOCKS_APART_S:
         return RunState("running", f"attempt {run.attempts} by {run.owner}")
     if run.waiting is not None:
-        return RunState("handed over", run.waiting)
+        return RunState("handed over" if run.next_try is None else "put off", run.waiting)
     return RunState(
         "abandoned",
         f"in progress, but its trainer {run.owner} has died or stopped: its lease ended {_duration(silent)} ago. "

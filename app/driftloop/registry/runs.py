@@ -26,8 +26,9 @@ class Run:
     """The run of one command. ``outcome`` None: not finished. ``attempts`` counts how often it was leased, but for
     what was given back; times are
     wall time in seconds since 1970, as handed in. ``files``: names in the artifact store of what the run has put there
-    (``dataset``, ``manifest``, ``validation``, ``expectations``). ``waiting``: what it waits for outside of driftloop,
-    without a lease; None: nothing."""
+    (``dataset``, ``manifest``, ``validation``, ``expectations``). ``waiting``: what it waits for, without a lease: a
+    training outside of driftloop, or, from ``next_try`` on, being tried again after ``tries`` that failed; None:
+    nothing. ``limit``: when the present attempt must be over."""
 
     command: RetrainCommand
     owner: str
@@ -40,6 +41,9 @@ class Run:
     ended: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     waiting: str | None = None
+    limit: float | None = None
+    tries: int = 0
+    next_try: float | None = None
 
 
 class RunStore:
@@ -54,9 +58,19 @@ class RunStore:
         #: What the runs say while they go on.
         self.log = RunLog(engine)
 
-    def lease(self, command: RetrainCommand, owner: str, lease_seconds: float, now: float) -> Run | None:
-        """Take the command for ``lease_seconds``. None: it is finished, or leased by another who still has time."""
+    def lease(
+        self,
+        command: RetrainCommand,
+        owner: str,
+        lease_seconds: float,
+        now: float,
+        *,
+        limit_ms: int | None = None,
+    ) -> Run | None:
+        """Take the command for ``lease_seconds``. None: it is finished, put off, or leased by another who still has
+        time. ``limit_ms``: how long this attempt may take."""
         now_ms, until_ms = _ms(now), _ms(now + lease_seconds)
+        over_ms = None if limit_ms is None else now_ms + limit_ms
         with referring(self._engine) as connection:
             first = {
                 "command_id": command.command_id,
@@ -67,17 +81,20 @@ class RunStore:
                 "attempts": 1,
                 "started_wall_ms": now_ms,
                 "reason": "",
+                "limit_wall_ms": over_ms,
             }
             mine = runs.c.command_id == command.command_id
             if not insert_new(connection, runs, first):
                 row = connection.execute(select(runs).where(mine).with_for_update()).one()
                 if row.outcome is not None or (row.owner != owner and row.lease_until_wall_ms > now_ms):
                     return None
-                connection.execute(
-                    update(runs)
-                    .where(mine)
-                    .values(owner=owner, lease_until_wall_ms=until_ms, attempts=row.attempts + 1)
-                )
+                values = {"owner": owner, "lease_until_wall_ms": until_ms, "attempts": row.attempts + 1}
+                if row.next_try_wall_ms is not None:
+                    if row.next_try_wall_ms > now_ms:
+                        return None
+                    # The time of the next try stays: should this one break off, the run is due again.
+                    values["waiting"] = None
+                connection.execute(update(runs).where(mine).values(**values, limit_wall_ms=over_ms))
             return _run(connection.execute(select(runs).where(mine)).one())
 
     def renew(self, command_id: str, owner: str, lease_seconds: float, now: float) -> bool:
@@ -106,14 +123,33 @@ class RunStore:
     def let_wait(self, command_id: str, owner: str, *, known: bool) -> None:
         """Give the lease back: the run waits for somebody else. ``known``: it had waited before, and this attempt at it
         was none, but a copy of its command."""
-        mine = (runs.c.command_id == command_id) & (runs.c.owner == owner) & runs.c.outcome.is_(None)
-        attempts = runs.c.attempts - 1 if known else runs.c.attempts
-        with writing(self._engine) as connection:
-            connection.execute(update(runs).where(mine).values(lease_until_wall_ms=0, attempts=attempts))
+        self._let_go(command_id, owner, counted=not known, tries=None, next_try_wall_ms=None)
 
     def give_back(self, command_id: str, owner: str) -> None:
         """Give lease and attempt back: something broke the run off that is no fault of its own."""
-        self.let_wait(command_id, owner, known=True)
+        self._let_go(command_id, owner, counted=False)
+
+    def put_off(self, command_id: str, owner: str, until: float, waiting: str, *, tries: int) -> None:
+        """Give lease and attempt back; from ``until`` on the run is :meth:`due`, whoever takes it. ``tries``: so many
+        have failed by now."""
+        until_ms = _ms(until)
+        self._let_go(
+            command_id, owner, counted=False, waiting=storable(waiting), tries=tries, next_try_wall_ms=until_ms
+        )
+
+    def due(self, now: float, limit: int = 20) -> list[RetrainCommand]:
+        """Commands that were put off until now and that nobody works on, the longest due first."""
+        now_ms = _ms(now)
+        ready = runs.c.outcome.is_(None) & (runs.c.next_try_wall_ms <= now_ms) & (runs.c.lease_until_wall_ms <= now_ms)
+        statement = select(runs.c.command).where(ready).order_by(runs.c.next_try_wall_ms, runs.c.command_id)
+        with reading(self._engine) as connection:
+            return [_decode_command(body) for body in connection.execute(statement.limit(limit)).scalars()]
+
+    def _let_go(self, command_id: str, owner: str, *, counted: bool, **values: Any) -> None:
+        mine = (runs.c.command_id == command_id) & (runs.c.owner == owner) & runs.c.outcome.is_(None)
+        attempts = runs.c.attempts if counted else runs.c.attempts - 1
+        with writing(self._engine) as connection:
+            connection.execute(update(runs).where(mine).values(lease_until_wall_ms=0, attempts=attempts, **values))
 
     def keep_file(self, command_id: str, role: str, uri: str) -> None:
         """The run has put a file into the artifact store: it stays there as long as the run names it."""
@@ -162,6 +198,9 @@ def _run(row: Row[Any]) -> Run:
         ended=None if row.ended_wall_ms is None else row.ended_wall_ms / 1000,
         files=_files(row.files),
         waiting=row.waiting,
+        limit=None if row.limit_wall_ms is None else row.limit_wall_ms / 1000,
+        tries=row.tries or 0,
+        next_try=None if row.next_try_wall_ms is None else row.next_try_wall_ms / 1000,
     )
 
 

@@ -24,7 +24,7 @@ from driftloop.registry._shadows import (
 )
 from driftloop.registry._versions import existing_version, lock_model, set_status
 from driftloop.registry.database import reading, writing
-from driftloop.registry.errors import RegistryError, StaleStateError
+from driftloop.registry.errors import ComparisonOpenError, RegistryError, StaleStateError
 from driftloop.registry.rows import CHAMPION, VersionRow
 from driftloop.registry.tables import shadow_looks, shadows
 
@@ -57,12 +57,14 @@ class ShadowStore:
         event_time_ms: int,
         actor: str,
         command_id: str | None = None,
+        supersede: bool = True,
     ) -> bool:
         """Let the version be compared with the present champion, on predictions made from ``from_ms`` on.
 
-        Older versions that are being compared are superseded and rejected. False, and nothing happens, if this version
-        was compared before (a repeated command). Raises if the model has no champion, or if the version is one, or is
-        decided.
+        Other versions that are being compared are superseded and rejected; without ``supersede``
+        :class:`~driftloop.registry.errors.ComparisonOpenError` is raised if there is one. False, and nothing happens,
+        if this version was compared before (a repeated command). Raises if the model has no champion, or if the version
+        is one, or is decided.
         """
         with writing(self._engine) as connection:
             lock_model(connection, model_id)
@@ -81,6 +83,12 @@ class ShadowStore:
                 raise RegistryError(
                     f"the version {version!r} of {model_id!r} is {row.status}; only one that nothing is decided about "
                     f"can be compared with the champion; see 'driftloop models show {model_id}'"
+                )
+            others = [] if supersede else open_rows(connection, model_id)
+            if others:
+                raise ComparisonOpenError(
+                    f"{others[-1].version} is compared with the champion and has no verdict yet, and shadow.supersede "
+                    "is not set"
                 )
             supersede_others(connection, row, actor=actor, event_time_ms=event_time_ms)
             write_new(connection, row, mode, champion=champion, attempt=1, from_ms=from_ms, command_id=command_id)
@@ -274,10 +282,10 @@ class ShadowStore:
 
     # -- read ----------------------------------------------------------------------------------------------------
 
-    def open(self) -> list[ShadowRow]:
-        """Comparisons without a verdict, by model and version."""
+    def open(self, model_id: str | None = None) -> list[ShadowRow]:
+        """Comparisons without a verdict, of one model or all, by model and version."""
         with reading(self._engine) as connection:
-            return open_rows(connection)
+            return open_rows(connection, model_id)
 
     def of_model(self, model_id: str) -> list[ShadowRow]:
         """Every comparison of a model, in the order in which the versions were registered."""

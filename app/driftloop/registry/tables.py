@@ -251,8 +251,13 @@ runs = Table(
     Column("ended_wall_ms", BigInteger),
     # JSON: what the run has put into the artifact store, by its role.
     Column("files", Text),
-    # What it waits for outside of driftloop, as a sentence.
+    # What it waits for, as a sentence: a training elsewhere, or its next try.
     Column("waiting", Text),
+    # When what goes on with it must be over.
+    Column("limit_wall_ms", BigInteger),
+    # How often its files could not be read or written, and when it is tried again: see training/file_trouble.py.
+    Column("tries", Integer),
+    Column("next_try_wall_ms", BigInteger),
 )
 
 #: Runs whose training is done elsewhere: see handovers.py.

@@ -62,7 +62,7 @@ def run(job: ReplayJob, channel: Connection) -> None:
 
 def _run(job: ReplayJob, channel: Connection) -> None:
     settings = job.settings
-    engine = open_engine(settings.resolved_database_url)
+    engine = open_engine(settings.resolved_database_url, "read")
     catalog = RegistryCatalog(job.specs, Registry(engine, ArtifactStore(settings.resolved_artifacts)))
     try:
         for partition, step in in_time_order(sources_of(job, catalog)):

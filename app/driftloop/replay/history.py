@@ -54,7 +54,7 @@ def replay_history(
     """
     history = History()
     finals: dict[str, tuple[WindowReport, bytes]] = {}
-    lookups = Lookups(catalog.known_profile, lambda _: None, finals.get, catalog.approved)
+    lookups = Lookups(catalog.known_profile, lambda _: None, finals.get, catalog.approved, catalog.promoted)
     assessor = Assessor(specs, settings.source_partitions, lookups)
     wait_ms = max((spec.label_horizon_ms + spec.allowed_lateness_ms for spec in specs.values()), default=0)
     offset = 0

@@ -62,8 +62,8 @@ def replay_source(
 ) -> Iterator[ReplayStep]:
     """Read both logs of a partition to their present ends, the one that is behind in event time first.
 
-    Yields a step whenever partials changed; the last step holds whatever is left. Pending predictions beyond
-    ``rows_in_memory`` are in a temporary folder.
+    Yields a step whenever partials changed; the last step holds whatever is left. Pending predictions and waiting
+    labels beyond ``rows_in_memory`` are in a temporary folder.
     """
     with ScratchStore(rows_in_memory) as scratch:
         monitor = SourceMonitor(
@@ -75,7 +75,7 @@ def replay_source(
 
 
 def _taken(monitor: SourceMonitor, config: ClientConfig, predictions_topic: str, labels_topic: str) -> Iterator[None]:
-    """Hand the monitor one batch after the other."""
+    """Hand the monitor one batch after the other, and let it forget piece by piece."""
     partition = monitor.partition
     predictions = read_batches(config, predictions_topic, partition, batch=_BATCH_RECORDS)
     labels = read_batches(config, labels_topic, partition, batch=_BATCH_RECORDS)
@@ -91,6 +91,9 @@ def _taken(monitor: SourceMonitor, config: ClientConfig, predictions_topic: str,
             monitor.take_labels(next_labels)
             next_labels = next(labels, None)
         yield
+        while monitor.sweeping:
+            monitor.sweep()
+            yield
 
 
 def _step(monitor: SourceMonitor) -> ReplayStep:

@@ -79,8 +79,9 @@ class BreakerSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When to retrain, and what holds it back. ``warm_up``: how long, or how many windows, a champion is left alone at
-    first. ``hold_on_broken_data``: a drift trigger waits while the newest input window's data is broken upstream, since
-    a model trained on it would learn the break. ``hold_on_label_shift``: every trigger waits while labels come for some
+    first. ``hold_on_broken_data``: triggers on drift, estimates, performance and concept drift wait while the newest
+    input window's data, or that of a window that makes them due, is broken upstream, since a model trained on it would
+    learn the break. ``hold_on_label_shift``: every trigger waits while labels come for some
     scores and not for others as they did before. ``breaker`` null: challengers may fail for ever."""
 
     triggers: list[TriggerSpec] = field(default_factory=list)

@@ -48,7 +48,8 @@ class ShadowSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     ``loss`` null: the task's usual one. Nothing is decided before ``minimum_rows`` compared rows and
     ``minimum_windows`` windows; after ``longest``, or ``most_rows`` rows, it is stopped. ``then``: what a challenger
-    that has passed becomes. ``canary`` names the arms for ``promotion: canary``."""
+    that has passed becomes. ``supersede``: while one is compared, go on training by itself, and let the newer
+    challenger take its place. ``canary`` names the arms for ``promotion: canary``."""
 
     loss: LossName | None = None
     margin: float = 0.0
@@ -58,6 +59,7 @@ class ShadowSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     longest: Duration = "30d"
     most_rows: PositiveInt | None = None
     then: Literal["promote", "approval"] = "promote"
+    supersede: bool = False
     canary: CanarySpec | None = None
 
     @property

@@ -118,7 +118,8 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     and ``choice`` says how one of them is chosen. ``most_rows``: the newest so many are taken. ``validation`` bounds
     what the rows may be like; ``expectations`` is a suite in the JSON of Great Expectations, given as a mapping or as
     the path of a file, which loading the spec replaces by its content. ``dvc``: a pointer for DVC is kept beside the
-    data set. ``handover``: an orchestrator trains instead."""
+    data set. ``handover``: an orchestrator trains instead. ``compare_on_learned``: gates compare with the champion on
+    rows that it has learned, too, if fewer than the model's ``minimum_rows`` are later."""
 
     estimator: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -140,6 +141,7 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     expectations: str | dict[str, Any] | None = None
     dvc: bool = False
     handover: HandoverSpec | None = None
+    compare_on_learned: bool = False
 
     @property
     def last_ms(self) -> int:

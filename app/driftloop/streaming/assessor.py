@@ -111,6 +111,7 @@ class AssessorService:
                 _patient(self._store.load_state),
                 _patient(self._store.final_report),
                 _patient(self._catalog.approved),
+                _patient(self._catalog.promoted),
             ),
             start_offset=start,
             progress=self._store.load_state(_progress_key(partition)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Engine
 
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.registry.approvals import approval_of
+from driftloop.registry.approvals import Approval, approval_of, promotion_of
 from driftloop.registry.models import Registry
 from driftloop.spec.model import ModelSpec
 
@@ -25,6 +27,7 @@ class RegistryCatalog:
         self._profiles: dict[tuple[str, str], ReferenceProfile] = {}
         self._absent: dict[tuple[str, str], float] = {}
         self._approved_from_ms: dict[tuple[str, str], int] = {}
+        self._promoted_from_ms: dict[tuple[str, str], int] = {}
 
     def spec(self, model_id: str) -> ModelSpec | None:
         return self._specs.get(model_id)
@@ -49,12 +52,24 @@ class RegistryCatalog:
     def approved(self, model_id: str, model_version: str, at_ms: int) -> bool:
         """Whether the version may serve at this event time, by the history of the registry's aliases. That grows, so
         only a yes that nothing takes back is remembered."""
-        key = (model_id, model_version)
-        since_ms = self._approved_from_ms.get(key)
+        return self._since(self._approved_from_ms, approval_of, (model_id, model_version), at_ms)
+
+    def promoted(self, model_id: str, model_version: str, at_ms: int) -> bool:
+        """Whether the version has been champion by this event time; as :meth:`approved`, without arms of a canary."""
+        return self._since(self._promoted_from_ms, promotion_of, (model_id, model_version), at_ms)
+
+    def _since(
+        self,
+        known: dict[tuple[str, str], int],
+        ask: Callable[[Engine, str, str], Approval],
+        version: tuple[str, str],
+        at_ms: int,
+    ) -> bool:
+        since_ms = known.get(version)
         if since_ms is None or since_ms > at_ms:
-            since_ms, for_good = approval_of(self._registry.engine, model_id, model_version)
+            since_ms, for_good = ask(self._registry.engine, *version)
             if since_ms is not None and for_good:
-                self._approved_from_ms[key] = since_ms
+                known[version] = since_ms
         return since_ms is not None and since_ms <= at_ms
 
     def known_profile(self, model_id: str, model_version: str) -> ReferenceProfile:

@@ -88,7 +88,7 @@ class LocalState:
         try:
             store.clear()
         except StoreError as error:
-            log.warning("no local state: pending predictions stay in memory", partition=partition, reason=str(error))
+            log.warning("no local state: what waits stays in memory", partition=partition, reason=str(error))
             store.close()
             return None
         return store
@@ -169,8 +169,10 @@ class LocalState:
         for source in sorted(sources.values(), key=lambda source: -source.monitor.rows_in_memory):
             if excess <= 0:
                 break
+            before = source.monitor.rows_in_memory
             if self._save_or_note(source):
-                excess -= source.monitor.evict(excess)
+                excess -= before - source.monitor.rows_in_memory
+                excess -= source.monitor.evict(max(0, excess))
 
     def make_room_in(self, source: SavedSource, others: Iterable[SavedSource]) -> None:
         """The same while a partition is rebuilt. Raises :class:`StoreDamaged`."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -23,7 +24,6 @@ from driftloop.kafka.config import ClientConfig, client_config
 from driftloop.kafka.log_reader import LogReadError, at_their_ends, read_batches
 from driftloop.kafka.producer import Producer
 from driftloop.monitoring.catalog import Catalog
-from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.outputs import MonitorOutputs
 from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
@@ -33,6 +33,7 @@ from driftloop.streaming.alignment import Position
 from driftloop.streaming.dead_letters import produce_dead_letters
 from driftloop.streaming.idleness import Idleness
 from driftloop.streaming.local_state import LocalState
+from driftloop.streaming.made_by import limits_of
 from driftloop.streaming.placement import model_partition
 from driftloop.streaming.recovery import Recovered, latest_progress, recover
 
@@ -40,6 +41,7 @@ __all__ = ["MonitorService"]
 
 log = structlog.get_logger(__name__)
 _encode = msgspec.json.Encoder().encode
+ArgumentT = TypeVar("ArgumentT")
 
 
 @dataclass
@@ -70,7 +72,7 @@ class MonitorService:
         self._producer = producer
         self._metrics = metrics
         self._worker_id = worker_id
-        self._limits = Limits(settings.max_message_bytes, settings.max_clock_ahead_ms, settings.oldest_event_ms)
+        self._limits = limits_of(settings)
         self._local = LocalState(settings, self._config, self._limits, list(specs))
         self._sources: dict[int, _Source] = {}
         self._idleness = Idleness(settings.idle_timeout_ms / 1000)
@@ -122,6 +124,8 @@ class MonitorService:
             for partition in new:
                 store = await asyncio.to_thread(self._local.open, partition)
                 found.append(await self._recover(partition, progress.get(partition), store))
+            for partition in new:
+                await self._mending(partition, self._finish_sweep, partition)
             self._idleness.not_served(time.monotonic())
             self._show_latest()
             log.info(
@@ -188,22 +192,35 @@ class MonitorService:
         if batch.partition not in self._sources:
             await self.assign([batch.partition])
         async with self._lock:
-            for use_disk in (True, False, None):
-                try:
-                    await self._take_all(batch)
-                    break
-                except StoreError as error:
-                    assert use_disk is not None, "without a store none can fail"
-                    await self._rebuild_lost(batch.partition, error, use_disk=use_disk)
+            await self._mending(batch.partition, self._take_all, batch)
             if time.monotonic() - self._last_publish_s >= self._settings.publish_interval_ms / 1000:
                 await self._publish(self._sources)
 
+    async def _mending(self, partition: int, work: Callable[[ArgumentT], Awaitable[None]], argument: ArgumentT) -> None:
+        """Do something that may read from the partition's store, and again if its state had to be rebuilt."""
+        for use_disk in (True, False, None):
+            try:
+                await work(argument)
+                break
+            except StoreError as error:
+                assert use_disk is not None, "without a store none can fail"
+                await self._rebuild_lost(partition, error, use_disk=use_disk)
+
     async def _take_all(self, batch: RecordBatch) -> None:
+        await self._finish_sweep(batch.partition)
         await self._fill_gap(batch)
         started_s = time.perf_counter()
         self._take(self._sources[batch.partition], batch)
         self._metrics.batch(batch.topic, len(batch), time.perf_counter() - started_s)
         await self._make_room()
+        await self._finish_sweep(batch.partition)
+
+    async def _finish_sweep(self, partition: int) -> None:
+        """Any number of labels may be given up at once: what a rebuild or the last batch has left, piece by piece."""
+        while (monitor := self._sources[partition].monitor).sweeping:
+            await asyncio.to_thread(monitor.sweep)
+            self._emit(monitor.drain(), self._topics.labels)
+            await self._make_room()
 
     def _take(self, source: _Source, batch: RecordBatch) -> None:
         if batch.topic == self._topics.predictions:
@@ -225,6 +242,7 @@ class MonitorService:
         ):
             self._take(self._sources[batch.partition], missing)
             await self._make_room()
+            await self._finish_sweep(batch.partition)
 
     async def _make_room(self) -> None:
         """Rows beyond what memory may hold go to disk."""
@@ -269,8 +287,9 @@ class MonitorService:
     async def _look_for_idle_ones(self) -> None:
         """Outside of the lock: the broker may take its time."""
         looked_at = {
-            (topic, partition): self._next_offset(topic, partition)
-            for topic, partition in self._idleness.to_look_at(time.monotonic())
+            at: offset
+            for at in self._idleness.to_look_at(time.monotonic())
+            if (offset := self._next_offset(*at)) is not None
         }
         if not looked_at:
             return
@@ -295,7 +314,6 @@ class MonitorService:
         spoken: list[SourceProgress] = []
         for partition in list(partitions):
             source = self._sources[partition]
-            self._emit(source.monitor.drain(), self._topics.labels)  # what the end of a rebuild has brought
             progress = self._progress(source)
             if progress == source.published:
                 continue
@@ -355,4 +373,5 @@ class MonitorService:
         self._metrics.progress(self._topics.predictions, partition, event_time_ms=progress.predictions_max_ms)
         self._metrics.progress(self._topics.labels, partition, event_time_ms=progress.labels_max_ms)
         monitor = self._sources[partition].monitor
-        self._metrics.pending(partition, monitor.pending_rows, monitor.rows_in_memory)
+        self._metrics.pending(partition, monitor.pending_rows, monitor.pending_in_memory)
+        self._metrics.waiting_labels(partition, monitor.waiting_labels, monitor.waiting_in_memory)

@@ -39,11 +39,14 @@ class Runtime:
         self.engine.dispose()
 
 
-def open_runtime(settings: Settings, *, metrics: Metrics | None = None) -> Runtime:
-    """Open everything that the settings name. Raises errors that say what to do."""
+def open_runtime(settings: Settings, *, metrics: Metrics | None = None, engine: Engine | None = None) -> Runtime:
+    """Open everything that the settings name; it waits for the database. Raises errors that say what to do.
+
+    ``engine``: one of that database, which is opened otherwise.
+    """
     specs = load_specs(settings.specs)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings.resolved_database_url)
+    engine = open_engine(settings.resolved_database_url) if engine is None else engine
     create_schema(engine)
     registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
     for spec in specs.values():

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Literal
 
 import faust
 import structlog
 from faust.types import TP
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.kafka.admin import BrokerError, wait_for_broker
 from driftloop.kafka.config import client_config
 from driftloop.kafka.reachable import BrokerCheck
 from driftloop.monitoring.outputs import DEAD_LETTER_CODES
+from driftloop.observability.metrics import Metrics
 from driftloop.observability.server import Heartbeat, serve
 from driftloop.registry import RegistryError
-from driftloop.registry.database import database_problem, what_it_said
+from driftloop.registry.database import database_problem, open_engine, what_it_said
+from driftloop.registry.open_commands import open_commands
 from driftloop.settings import Settings
+from driftloop.stopping import StopSignals
 from driftloop.streaming.alignment import Alignment
 from driftloop.streaming.app import EXIT_FATAL, Membership, build_app
 from driftloop.streaming.assessor import AssessorService
@@ -36,19 +39,16 @@ __all__ = ["Role", "run_worker"]
 log = structlog.get_logger(__name__)
 Role = Literal["all", "monitor", "assessor"]
 
+#: The clean end; :class:`StopSignals` waits longer, for a loop that is blocked in a client's call can't end itself.
 _STOP_GRACE_S = 15.0
-_WATCHDOG_S = 5.0
 _EXIT_UNCLEAN = 1
 _HEARTBEAT_S = 60.0
 _BROKER_PATIENCE_S = 30.0
 _BEAT_EVERY_S = 0.5
 
-#: One request to end may arrive twice at once: ``timeout`` and many supervisors signal the process and its group.
-_SAME_REQUEST_S = 1.0
-
 
 def run_worker(settings: Settings, role: Role) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code. Another signal a second or more later ends at once."""
+    """Run until SIGTERM or SIGINT; returns the exit code. :class:`StopSignals` says how it ends when asked to."""
     return asyncio.run(_Worker(settings, role).run())
 
 
@@ -57,52 +57,70 @@ class _Worker:
         self._settings = settings
         self._role = role
         self._stop = asyncio.Event()
-        self._asked_s = 0.0
         self._heartbeat = Heartbeat(_HEARTBEAT_S)
         self._monitor: MonitorService | None = None
         self._assessor: AssessorService | None = None
         self._monitor_app: faust.App | None = None
         self._alignment: Alignment | None = None
-        self._memberships: dict[str, Membership] = {}
+        roles = ("monitor", "assessor") if role == "all" else (role,)
+        self._memberships = {name: Membership() for name in roles}
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
-        try:
-            runtime = open_runtime(self._settings)
-        except (RegistryError, ValueError) as error:
-            log.error("the worker cannot start", error=str(error))
-            return 1
-        except SQLAlchemyError as error:
-            log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
-            return 1
-        runtime.metrics.declare(runtime.specs, (*DEAD_LETTER_CODES, MALFORMED_PARTIAL))
         # Not a timer of Faust's: those begin when the broker has answered and end when the apps are told to stop.
         beating = asyncio.create_task(self._keep_beating())
-        apps = self._apps(runtime)
-        server = None
+        with StopSignals(lambda: loop.call_soon_threadsafe(self._stop.set)) as signals, ExitStack() as stack:
+            stack.callback(beating.cancel)
+            try:
+                metrics, engine = Metrics(), open_engine(self._settings.resolved_database_url)
+                # Before anything is waited for: a process that starts is alive and not ready.
+                self._serve(metrics, engine, stack)
+                runtime = await self._opened(metrics, engine)
+            except (RegistryError, ValueError, OSError) as error:
+                log.error("the worker cannot start", error=str(error))
+                return 1
+            except SQLAlchemyError as error:
+                log.error("the worker cannot start: the database did not answer", error=what_it_said(error))
+                return 1
+            # Threads of clients whose broker is gone would keep the process alive.
+            os._exit(await self._work(signals, runtime))
+
+    def _serve(self, metrics: Metrics, engine: Engine, stack: ExitStack) -> None:
         if self._settings.metrics_port:
             server = serve(
-                runtime.metrics.registry,
+                metrics.registry,
                 self._settings.web_host,
                 self._settings.metrics_port,
-                self._checks(runtime),
+                self._checks(engine),
                 liveness={"event loop": self._heartbeat},
             )
+            stack.callback(server.close)
+
+    async def _opened(self, metrics: Metrics, engine: Engine) -> Runtime:
+        """The database may be silent: signals and probes are answered meanwhile."""
+        opening = asyncio.create_task(asyncio.to_thread(open_runtime, self._settings, metrics=metrics, engine=engine))
+        asked = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            # The thread can't be told; what it has begun in the database is undone there.
+            log.info("worker stopped before it had started")
+            os._exit(0)
+        asked.cancel()
+        return opening.result()
+
+    async def _work(self, signals: StopSignals, runtime: Runtime) -> int:
+        runtime.metrics.declare(runtime.specs, (*DEAD_LETTER_CODES, MALFORMED_PARTIAL))
+        apps = self._apps(runtime)
         if not await self._broker_is_there():
-            os._exit(0 if self._stop.is_set() else 1)
+            return 0 if self._stop.is_set() else 1
         await asyncio.gather(*(app.start() for app in apps))
         log.info("worker started", role=self._role, models=sorted(runtime.specs), bootstrap=self._settings.bootstrap)
         crashed = await self._wait_until_stopped(apps)
+        signals.begin_grace()
         code = await self._shut_down(apps) or crashed
-        if server is not None:
-            server.close()
-        beating.cancel()
         runtime.close()
         log.info("worker stopped", exit_code=code)
-        # Threads of clients whose broker is gone would keep the process alive.
-        os._exit(code)
+        return code
 
     async def _broker_is_there(self) -> bool:
         """Waits for it: Faust, which does not, would end the process with a traceback. False if none came, or if the
@@ -134,7 +152,7 @@ class _Worker:
                 self._monitor,
                 web_port=settings.web_port,
                 after_batch=self._align,
-                membership=self._memberships.setdefault("monitor", Membership()),
+                membership=self._memberships["monitor"],
                 timers={interval_s: self._monitor.publish, 1.0 + interval_s / 7: self._show_lag},
             )
             # A window's rows are in memory anyway: being ahead by one makes it twice as many at most.
@@ -148,7 +166,13 @@ class _Worker:
                 runtime.catalog,
                 runtime.assessments,
                 runtime.relay,
-                ModelsView(settings, runtime.registry, runtime.assessments, runtime.metrics),
+                ModelsView(
+                    settings,
+                    runtime.registry,
+                    runtime.assessments,
+                    runtime.metrics,
+                    lambda models: open_commands(runtime.engine, models, time.time()),
+                ),
                 runtime.producer,
                 runtime.metrics,
             )
@@ -159,7 +183,7 @@ class _Worker:
                     [topics.window_partials],
                     self._assessor,
                     web_port=settings.web_port + 1,
-                    membership=self._memberships.setdefault("assessor", Membership()),
+                    membership=self._memberships["assessor"],
                     timers={2.0: self._assessor.tick},
                 )
             )
@@ -186,7 +210,7 @@ class _Worker:
         end = self._monitor_app.consumer.highwater(TP(topic, partition)) if self._monitor_app else None
         return None if end is None else int(end)
 
-    def _checks(self, runtime: Runtime) -> dict[str, Callable[[], str | None]]:
+    def _checks(self, engine: Engine) -> dict[str, Callable[[], str | None]]:
         def running() -> str | None:
             return "told to end: partitions are handed over" if self._stop.is_set() else None
 
@@ -195,7 +219,7 @@ class _Worker:
             "running": running,
             **self._memberships,
             "broker": broker,
-            "database": lambda: database_problem(runtime.engine),
+            "database": lambda: database_problem(engine),
         }
 
     async def _wait_until_stopped(self, apps: list[faust.App]) -> int:
@@ -211,20 +235,8 @@ class _Worker:
                 continue
         return 0
 
-    def _signalled(self) -> None:
-        now_s = time.monotonic()
-        if not self._stop.is_set():
-            self._asked_s = now_s
-            self._stop.set()
-        elif now_s - self._asked_s >= _SAME_REQUEST_S:
-            os._exit(EXIT_FATAL)
-
     async def _shut_down(self, apps: list[faust.App]) -> int:
         """Hand in what is there and leave the groups; a broker that is gone is not waited for longer than the grace."""
-        # A loop that is blocked in a client's call can't end itself.
-        watchdog = threading.Timer(_STOP_GRACE_S + _WATCHDOG_S, os._exit, [_EXIT_UNCLEAN])
-        watchdog.daemon = True
-        watchdog.start()
         work = asyncio.ensure_future(self._leave(apps))
         # Not a time-out on the work itself: Faust goes on waiting for its broker when it is cancelled.
         await asyncio.wait({work}, timeout=_STOP_GRACE_S)

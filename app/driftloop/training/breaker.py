@@ -22,9 +22,11 @@ def why_held(registry: Registry, spec: ModelSpec, command: RetrainCommand) -> st
 
 def _attempt(row: VersionRow) -> Attempt:
     command = row.lineage.get("command")
+    refused = [gate for gate in row.gates if not gate.passed]
     return Attempt(
         version=row.version,
-        failed_gates=frozenset(gate.gate for gate in row.gates if not gate.passed),
+        failed_gates=frozenset(gate.gate for gate in refused if gate.left_out is None),
+        undecided_gates=frozenset(gate.gate for gate in refused if gate.left_out is not None),
         promoted=row.status in ("promoted", "rolled_back"),
         trigger=str(command.get("trigger", "")) if isinstance(command, dict) else "",
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.models import Registry
@@ -107,7 +108,7 @@ def _spec(version: VersionRow, today: Mapping[str, ModelSpec], missing: list[str
     kept: Any = version.lineage.get("spec")
     if kept is not None:
         try:
-            return msgspec.json.decode(kept, type=ModelSpec)
+            return _with_rule_of_its_day(msgspec.json.decode(kept, type=ModelSpec), kept)
         except (msgspec.DecodeError, TypeError) as error:
             missing.append(f"a spec that this driftloop can read ({error})")
             return None
@@ -116,6 +117,13 @@ def _spec(version: VersionRow, today: Mapping[str, ModelSpec], missing: list[str
         return present
     missing.append("the spec that it was trained with (spec), and the present spec has another digest")
     return None
+
+
+def _with_rule_of_its_day(spec: ModelSpec, kept: str | bytes) -> ModelSpec:
+    """Before ``training.compare_on_learned`` was a key, gates did what it allows."""
+    if "compare_on_learned" in msgspec.json.decode(kept)["training"]:
+        return spec
+    return structs.replace(spec, training=structs.replace(spec.training, compare_on_learned=True))
 
 
 def _brought(registry: Registry, version: VersionRow, missing: list[str]) -> bytes | None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.time import format_time
 from driftloop.observability.logs import get_logger
 from driftloop.registry.artifacts import ArtifactRef
-from driftloop.registry.errors import RegistryError
+from driftloop.registry.errors import ComparisonOpenError, RegistryError
 from driftloop.registry.models import Registry
 from driftloop.registry.rows import CHAMPION, VersionRow
 from driftloop.registry.runs import RunOutcome
@@ -25,6 +26,7 @@ from driftloop.spec.model import ModelSpec
 from driftloop.training import progress
 from driftloop.training.breaker import why_held
 from driftloop.training.child import ChampionFile, TrainingFailed, TrainingProcesses, train_in_child
+from driftloop.training.comparing import may_supersede, why_not_now
 from driftloop.training.dataset import TrainingSet, cut
 from driftloop.training.dataset_files import keep_dataset
 from driftloop.training.dataset_manifest import DatasetQuery
@@ -110,7 +112,7 @@ class CommandRunner:
                     return Finished("handed_over", None, "it is handed over", known=True)
                 version = self._registry.version(spec.model, name)
             if version is None:
-                held = why_held(self._registry, spec, command)
+                held = why_held(self._registry, spec, command) or why_not_now(self._shadows, spec, command)
                 if held is not None:
                     self._registry.hold(spec.model, command.command_id, held, command.window_end_ms, ACTOR)
                     return Finished("held", None, held)
@@ -254,12 +256,16 @@ class CommandRunner:
             )
             return Finished("rejected", version.version, reason)
         if version.status == "rejected":
-            return Finished("rejected", version.version, "a person rejected it meanwhile")
+            return Finished("rejected", version.version, self._said(version, "rejected"))
+        if version.status == "awaiting_approval":  # the run comes again
+            return Finished("registered", version.version, f"waits for approval; {self._said(version, version.status)}")
         judged = [gate.sentence for gate in version.gates if gate.gate.startswith("metric:")]
         reason = "; ".join(judged) or "all gates passed"
         compared = spec.promotion in ("shadow", "canary")
         if compared and self._registry.champion(spec.model) is not None:
             return self._compare(spec, command, version, reason)
+        if version.status == "watched":  # as the spec wanted it when the run was here before
+            return Finished("registered", version.version, f"is compared with the champion; {reason}")
         if spec.promotion == "manual":
             return Finished("registered", version.version, f"waits for a person to promote it; {reason}")
         # Without a champion there is nothing to compare with.
@@ -268,24 +274,44 @@ class CommandRunner:
                 spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
             )
             return Finished("registered", version.version, f"waits for approval; {reason}")
-        self._registry.promote(
-            spec.model, version.version, reason, command.window_end_ms, ACTOR, command_id=command.command_id
+        status, reason = self._registry.promote(
+            spec.model,
+            version.version,
+            reason,
+            command.window_end_ms,
+            ACTOR,
+            command_id=command.command_id,
+            compared_with=version.lineage.get("compared_with", UNSET),
         )
-        return Finished("promoted", version.version, reason)
+        if status == "awaiting_approval":
+            return Finished("registered", version.version, f"waits for approval; {reason}")
+        return Finished("rejected" if status == "rejected" else "promoted", version.version, reason)
+
+    def _said(self, version: VersionRow, action: str) -> str:
+        """Why this was done to the version, at last."""
+        history = self._registry.history(version.model_id)
+        return next(row.reason for row in reversed(history) if (row.action, row.subject) == (action, version.version))
 
     def _compare(self, spec: ModelSpec, command: RetrainCommand, version: VersionRow, reason: str) -> Finished:
         """Let the version be compared with the champion; :class:`ShadowWatcher` finds the verdict."""
         mode: ShadowMode = "canary" if spec.promotion == "canary" else "shadow"
-        self._shadows.start(
-            spec.model,
-            version.version,
-            mode,
-            from_ms=first_window_ms(spec, version),
-            reason=reason,
-            event_time_ms=command.window_end_ms,
-            actor=ACTOR,
-            command_id=command.command_id,
-        )
+        try:
+            self._shadows.start(
+                spec.model,
+                version.version,
+                mode,
+                from_ms=first_window_ms(spec, version),
+                reason=reason,
+                event_time_ms=command.window_end_ms,
+                actor=ACTOR,
+                command_id=command.command_id,
+                supersede=may_supersede(spec, command),
+            )
+        except ComparisonOpenError as error:  # it began while this one was trained
+            self._registry.reject(
+                spec.model, version.version, str(error), command.window_end_ms, ACTOR, command_id=command.command_id
+            )
+            return Finished("rejected", version.version, str(error))
         return Finished("registered", version.version, f"is compared with the champion ({mode}); {reason}")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
-from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,13 +30,16 @@ from driftloop.registry.runs import RunStore
 from driftloop.settings import Settings
 from driftloop.spec.load import load_specs
 from driftloop.spec.model import ModelSpec
+from driftloop.stopping import StopSignals
 from driftloop.training.by_hand import give_command, prepare_command
 from driftloop.training.child import TrainingProcesses
+from driftloop.training.file_trouble import SharedFiles, Tries
 from driftloop.training.handover.credentials import Keyring
 from driftloop.training.handover.dispatch import Dispatcher
 from driftloop.training.handover.results import MOST_BODY_BYTES, RESULT_PATH, Results
 from driftloop.training.handover.step import Handing
 from driftloop.training.labeled_log import LabeledLog
+from driftloop.training.putting_off import PuttingOff
 from driftloop.training.run import CommandRunner
 from driftloop.training.shadow_service import start_shadow_watch
 from driftloop.training.worker import Trainer, TrainerError
@@ -64,10 +66,11 @@ def labeled_log(settings: Settings) -> LabeledLog:
 def run_trainer(settings: Settings, *, lease_s: float = 15.0, broker_timeout_s: float = 30.0) -> int:
     """Run the trainer until SIGTERM or SIGINT. Returns the process's exit code; says what is wrong in the log.
 
-    Must be called in the main thread. ``lease_s``: how long a command stays with a worker that has died.
+    Must be called in the main thread; :class:`StopSignals` says how it ends when asked to. ``lease_s``: how long a
+    command stays with a worker that has died.
     """
     stopping = threading.Event()
-    with _signals(stopping):
+    with StopSignals(stopping.set):
         try:
             _serve(settings, stopping, lease_s, broker_timeout_s)
         except (BrokerError, RegistryError, ValueError, OSError) as error:
@@ -97,6 +100,7 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             # Before anything is waited for: a process that starts is alive and not ready.
             checks: dict[str, Check] = {
                 "consumer": consuming,
+                "files": consuming.files,
                 "broker": BrokerCheck(config, settings.topics.retrain_commands),
                 "database": lambda: database_problem(engine),
             }
@@ -106,16 +110,24 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
                 settings.metrics_port,
                 checks,
                 liveness={"loop": heartbeat},
-                post=deciding,
+                post=deciding.post,
+                admit=deciding.admit,
                 most_body_bytes=lambda path: MOST_BODY_BYTES if RESULT_PATH.fullmatch(path) else None,
             )
             stack.callback(server.close)
-        wait_for_broker(config, broker_timeout_s)
+
+        def given_up() -> bool:
+            heartbeat.beat()
+            return stopping.is_set()
+
+        if not wait_for_broker(config, broker_timeout_s, given_up=given_up):
+            return
         problems = [check.problem for check in check_topics(settings) if check.problem]
         if problems:
             raise BrokerError(f"{problems[0]}; `driftloop topics create` makes the topics")
         create_schema(engine)
         registry = Registry(engine, ArtifactStore(settings.resolved_artifacts))
+        work = settings.data_dir / "trainer"
         producer = Producer(config)
         processes = TrainingProcesses()
         stack.callback(processes.close)
@@ -125,12 +137,20 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             registry,
             labeled_log(settings),
             labeled_topic=settings.topics.labeled,
-            folder=settings.data_dir / "trainer",
+            folder=work,
             processes=processes,
             cancelled=stopping.is_set,
             handing=Handing(
                 handovers, keyring, registry.store, settings.handover_report_url, processes, cancelled=stopping.is_set
             ),
+        )
+        metrics.trainer_blocked("files", blocked=False)
+        consuming.putting_off = PuttingOff(
+            runs,
+            SharedFiles(registry.store, work),
+            Tries(settings.file_tries, settings.file_retry_ms / 1_000),
+            stopping,
+            partial(metrics.trainer_blocked, "files"),
         )
         relaying = client_config(settings, message_timeout_ms=MESSAGE_TIMEOUT_MS)
         trainer = consuming.trainer = Trainer(
@@ -151,6 +171,8 @@ def _serve(settings: Settings, stopping: threading.Event, lease_s: float, broker
             observe=metrics.training,
             beat=heartbeat.beat,
             after=processes.warm,
+            putting_off=consuming.putting_off,
+            limits_ms={name: spec.training.time_limit_ms for name, spec in specs.items()},
         )
         token = None if settings.web_token is None else settings.web_token.get_secret_value()
         retrain = _retrain(specs, AssessmentStore(engine))
@@ -186,10 +208,19 @@ class _Deciding:
         self.actions: Actions | None = None
         self.results: Results | None = None
 
-    def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        if self.actions is None or self.results is None:
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the trainer is starting; ask again"}
-        return (self.results if path.startswith("/runs/") else self.actions).post(path, headers, body)
+    def admit(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+        taking = self._taking(path)
+        return _STARTING if taking is None else taking.admit(path, headers)
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        taking = self._taking(path)
+        return _STARTING if taking is None else taking.post(path, headers, body)
+
+    def _taking(self, path: str) -> Actions | Results | None:
+        return self.results if path.startswith("/runs/") else self.actions
+
+
+_STARTING: Answer = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the trainer is starting; ask again"}
 
 
 class _Consuming:
@@ -197,6 +228,7 @@ class _Consuming:
 
     def __init__(self, stopping: threading.Event) -> None:
         self.trainer: Trainer | None = None
+        self.putting_off: PuttingOff | None = None
         self._stopping = stopping
 
     def __call__(self) -> str | None:
@@ -206,21 +238,6 @@ class _Consuming:
             return "the trainer is starting"
         return None if self.trainer.assigned else "no partition of the commands is assigned yet"
 
-
-@contextmanager
-def _signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for the end. The handlers from before come back afterwards, unless a signal came: then the
-    process is about to end, and a copy of that signal (``timeout`` sends one to the group) must not cut it short."""
-    asked = False
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if asked else handler)
+    def files(self) -> str | None:
+        """Why nothing can be trained, though commands are taken."""
+        return None if self.putting_off is None else self.putting_off.trouble

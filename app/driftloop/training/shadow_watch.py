@@ -333,7 +333,9 @@ def _expected(reference: LossReference | None, loss: BoundedLoss) -> float | Non
 
 def _settings_of(spec: ModelSpec, row: ShadowRow) -> str:
     """A digest of what a comparison depends on: evidence of other settings is not evidence for these."""
-    rules = msgspec.structs.replace(spec.shadow, then="promote")
+    # What becomes of a version, and what of the next one, is no matter of the evidence.
+    rules = msgspec.to_builtins(msgspec.structs.replace(spec.shadow, then="promote"))
+    del rules["supersede"]
     parts = (
         row.mode,
         spec.task,

@@ -4,31 +4,29 @@ The consumer keeps polling while a training runs (its partitions paused), so tha
 put out of the group. A command's offset is committed after its run has ended in the database; if the worker dies
 before, the next one gets the command again, takes over the lease when it ends, and goes on with what the registry
 already holds.
+
+A command whose files cannot be read or written is put off: its offset is committed, the database says when it is due
+again, and the others go on meanwhile (:mod:`.putting_off`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from driftloop.events.decisions import RetrainCommand
-from driftloop.events.decoding import UNDECODABLE
-from driftloop.events.readable import unreadable
 from driftloop.kafka.config import ClientConfig
-from driftloop.kafka.dead_letters import dead_letter
 from driftloop.kafka.log_reader import LogReadError
 from driftloop.kafka.producer import DeliveryError, Producer
 from driftloop.observability.logs import get_logger
@@ -37,6 +35,8 @@ from driftloop.registry.outbox import Relay
 from driftloop.registry.runs import RunStore
 from driftloop.training import progress
 from driftloop.training.child import TrainingCancelled
+from driftloop.training.command_records import command_of, letter_of
+from driftloop.training.putting_off import PuttingOff, is_put_off
 from driftloop.training.run import CommandRunner, Finished
 from driftloop.training.run_recorder import RunRecorder
 
@@ -46,12 +46,11 @@ log = get_logger(__name__)
 
 #: A command that ended so many workers is given up: something in it brings them down.
 MAX_ATTEMPTS = 5
-#: Broker, database or artifact store away, or this worker asked to end: no attempt is used up.
-_NOT_ITS_FAULT = (OSError, LogReadError, KafkaException, OperationalError, TrainingCancelled)
+#: Broker or database away, or this worker asked to end: no attempt is used up.
+_NOT_ITS_FAULT = (LogReadError, KafkaException, OperationalError, TrainingCancelled)
 _POLL_S = 0.1
-#: It names folders and records: whoever may write a command must not reach others with it.
-_COMMAND_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RELAY_EVERY_S = 2.0
+_LOOK_EVERY_S = 1.0
 
 
 class TrainerError(RuntimeError):
@@ -68,7 +67,8 @@ class Trainer:
     """Consumes ``commands_topic``: :meth:`run` works until :meth:`stop`, or until it raises :class:`TrainerError`.
 
     ``lease_s``: how long a command stays with a worker that has died. ``beat`` is called in every turn of the loop,
-    ``after`` when a command is done with.
+    ``after`` when a command is done with. ``putting_off`` deals with files that cannot be read or written;
+    ``limits_ms``: how long a run of each model may take.
     """
 
     def __init__(
@@ -83,11 +83,13 @@ class Trainer:
         runner: CommandRunner,
         stopping: threading.Event,
         producer: Producer,
+        putting_off: PuttingOff,
         lease_s: float = 15.0,
         observe: Observer | None = None,
         beat: Callable[[], None] = lambda: None,
         after: Callable[[], None] = lambda: None,
         owner: str | None = None,
+        limits_ms: Mapping[str, int] | None = None,
     ) -> None:
         self._consumer_config = {
             **config,
@@ -108,7 +110,11 @@ class Trainer:
         self._beat = beat
         self._after = after
         self._owner = owner or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._putting_off = putting_off
+        self._limits_ms = dict(limits_ms or {})
         self._waiting: deque[Message] = deque()
+        self._due: deque[RetrainCommand] = deque()
+        self._look_at_s = 0.0
         self._busy = False
         self._relay_due_s = 0.0
         self.assigned = False
@@ -124,7 +130,7 @@ class Trainer:
         """
         consumer = Consumer(self._consumer_config)
         consumer.subscribe([self._commands_topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
-        current: tuple[Message, Future[None]] | None = None
+        current: tuple[Message | None, Future[None]] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="training") as pool:
             try:
                 while not self._stopping.is_set():
@@ -133,10 +139,15 @@ class Trainer:
                     if current is not None and current[1].done():
                         current[1].result()
                         self._publish()
-                        self._commit(consumer, current[0])
+                        if current[0] is not None:
+                            self._commit(consumer, current[0])
                         self._after()
                         current = None
-                    if current is None and self._waiting:
+                    if current is None:
+                        self._look_for_due()
+                    if current is None and self._due:
+                        current = None, pool.submit(self._carry_out, self._due.popleft(), wait=False)
+                    elif current is None and self._waiting:
                         message = self._waiting.popleft()
                         current = message, pool.submit(self._handle, message)
                     self._pace(consumer, busy=current is not None or bool(self._waiting))
@@ -169,6 +180,13 @@ class Trainer:
             )
         else:
             log.warning("reading commands", error=error.str())
+
+    def _look_for_due(self) -> None:
+        """What was put off and is due. One at a time, so that new commands are not held up by many of these."""
+        if self._due or time.monotonic() < self._look_at_s:
+            return
+        self._look_at_s = time.monotonic() + _LOOK_EVERY_S
+        self._due.extend(self._runs.due(time.time(), limit=1))
 
     def _pace(self, consumer: Consumer, *, busy: bool) -> None:
         """Pause while there is something to do: polling must go on, but nothing more is wanted."""
@@ -216,35 +234,21 @@ class Trainer:
         value = message.value()
         if value is None:
             return
-        try:
-            command = None if (problem := unreadable(value)) else msgspec.json.decode(value, type=RetrainCommand)
-            if command is not None and not _COMMAND_ID.fullmatch(command.command_id):
-                command, problem = None, "command_id must be 1 to 64 letters, digits, - or _"
-        except UNDECODABLE as error:
-            command, problem = None, str(error)
+        command, problem = command_of(value)
         if command is None:
-            self._bury(message, str(problem))
+            self._bury(message, problem)
             return
         self._carry_out(command)
 
     def _bury(self, message: Message, reason: str) -> None:
         log.warning("unreadable command", partition=message.partition(), offset=message.offset(), error=reason)
-        key, value, headers = dead_letter(
-            topic=str(message.topic()),
-            partition=int(message.partition() or 0),
-            offset=int(message.offset() or 0),
-            key=message.key(),
-            value=message.value(),
-            headers=message.headers() or [],
-            code="malformed_command",
-            message=reason,
-            stage="trainer",
-        )
+        key, value, headers = letter_of(message, reason)
         self._producer.produce(self._dead_letters_topic, value, key, headers=headers)
         self._producer.flush(30.0)
 
-    def _carry_out(self, command: RetrainCommand) -> None:
-        attempts = self._take(command)
+    def _carry_out(self, command: RetrainCommand, *, wait: bool = True) -> None:
+        """``wait`` while another worker has it; else it is left to that one."""
+        attempts = self._take(command, wait=wait)
         if attempts is None:
             return
         started = time.monotonic()
@@ -257,6 +261,15 @@ class Trainer:
             with progress.listening(recorder):
                 ended = self._attempt(command, attempts)
         except BaseException as error:
+            if isinstance(error, OSError):
+                over.set()
+                renewing.join()
+                reason = self._putting_off.put_off(command, self._owner, error, recorder)
+                if reason is not None:
+                    recorder.line(reason)
+                    recorder.close()
+                    self._end(command, self._runner.fail(command, reason), started)
+                return
             why = what_it_said(error) if isinstance(error, SQLAlchemyError) else str(error)
             recorder.line(f"this attempt by {self._owner} broke off: {type(error).__name__}: {why}")
             recorder.close()
@@ -278,6 +291,10 @@ class Trainer:
             self._runs.let_wait(command.command_id, self._owner, known=ended.known)
             log.info("handed over", model=command.model_id, command_id=command.command_id)
             return
+        self._end(command, ended, started)
+
+    def _end(self, command: RetrainCommand, ended: Finished, started: float) -> None:
+        assert ended.outcome != "handed_over", "then it waits, and has not ended"
         self._runs.finish(command.command_id, ended.outcome, ended.version, ended.reason, time.time())
         with contextlib.suppress(SQLAlchemyError):  # the next run does it
             self._runs.log.forget(command.model_id)
@@ -292,14 +309,17 @@ class Trainer:
             )
         return self._runner.run(command)
 
-    def _take(self, command: RetrainCommand) -> int | None:
-        """Lease the command. Waits while another worker has it; None if it is finished."""
+    def _take(self, command: RetrainCommand, *, wait: bool = True) -> int | None:
+        """Lease the command. Waits while another worker has it, if told so; None if it is finished or put off."""
+        limit_ms = self._limits_ms.get(command.model_id)
         while not self._stopping.is_set():
-            run = self._runs.lease(command, self._owner, self._lease_s, time.time())
+            run = self._runs.lease(command, self._owner, self._lease_s, time.time(), limit_ms=limit_ms)
             if run is not None:
                 return run.attempts
             known = self._runs.get(command.command_id)
-            if known is not None and known.outcome is not None:
+            if known is not None and (known.outcome is not None or is_put_off(known)):
+                return None
+            if not wait:
                 return None
             self._stopping.wait(0.5)
         raise TrainingCancelled

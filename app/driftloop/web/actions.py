@@ -1,8 +1,8 @@
 """Decisions over HTTP: ``POST /models/{model}/{promote|approve|reject|rollback|retrain}``.
 
 Each needs the token, as ``Authorization: Bearer ...``; without one in the settings there are no actions at all. The
-body is JSON: ``reason``, ``by`` (who decides), ``version``; ``force`` for promote. The commands of the same names do
-the same; both end in the registry's history, with the name that was given and that it came over HTTP.
+body is JSON: ``reason``, ``by`` (who decides), ``version``; ``force`` for promote and approve. The commands of the same
+names do the same; both end in the registry's history, with the name that was given and that it came over HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from driftloop.events.decoding import UNDECODABLE
 from driftloop.observability.logs import get_logger
 from driftloop.registry.by_hand import reject_undecided, said, signed
-from driftloop.registry.errors import RegistryError
+from driftloop.registry.errors import RegistryError, UnknownModelError
 from driftloop.registry.models import Registry
 
 __all__ = ["Actions", "Answer"]
@@ -65,7 +65,7 @@ class Actions:
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Status and JSON content for one request. Says nothing about models to who has no token."""
-        refused = self._refusal(headers)
+        refused = self.admit(path, headers)
         if refused is not None:
             return refused
         match = _PATH.fullmatch(path)
@@ -75,12 +75,15 @@ class Actions:
         try:
             decision = msgspec.json.decode(body, type=Decision)
             model = unquote(match["model"], errors="strict")
+            self._registry.expect_model(model)
             if match["action"] == _RETRAIN:
                 command_id = self._ask(model, decision)
                 return HTTPStatus.ACCEPTED, {"model": model, "command_id": command_id}
             version = _ACTIONS[match["action"]](self._registry, model, decision, self._now_ms())
         except UNDECODABLE as error:
             return HTTPStatus.BAD_REQUEST, {"error": f"the body is not what is wanted: {error}"}
+        except UnknownModelError as error:
+            return HTTPStatus.NOT_FOUND, {"error": str(error)}
         except (RegistryError, ValueError) as error:
             return HTTPStatus.CONFLICT, {"error": str(error)}
         except SQLAlchemyError as error:
@@ -106,7 +109,8 @@ class Actions:
         self._publish()
         return command_id
 
-    def _refusal(self, headers: Mapping[str, str]) -> Answer | None:
+    def admit(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """Refuses who has no token, whatever the path and the body are."""
         if self._token is None:
             return HTTPStatus.FORBIDDEN, {
                 "error": "actions are off: set DRIFTLOOP_WEB_TOKEN or DRIFTLOOP_WEB_TOKEN_FILE"
@@ -131,7 +135,7 @@ def _promote(registry: Registry, model: str, decision: Decision, now_ms: int) ->
 
 def _approve(registry: Registry, model: str, decision: Decision, now_ms: int) -> str:
     version = _version(decision)
-    registry.approve(model, version, said(decision.reason), now_ms, signed(decision.by, None))
+    registry.approve(model, version, said(decision.reason), now_ms, signed(decision.by, None), anyway=decision.force)
     return version
 
 

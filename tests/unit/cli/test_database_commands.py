@@ -75,24 +75,32 @@ def test_an_old_database_is_shown_and_upgraded(old: Settings) -> None:
 
 
 def test_a_database_without_tables_is_made(settings: Settings) -> None:
-    found = _json(db.app, "current")
-    assert (found["state"], found["revision"], len(found["pending"])) == ("empty", None, int(head()))
-    assert _run(db.app, "current").exit_code == 0
+    file = settings.data_dir / "driftloop.db"
+    for state, said in (("absent", "not there yet"), ("empty", "empty")):
+        found = _json(db.app, "current")
+        assert (found["state"], found["revision"], len(found["pending"])) == (state, None, int(head()))
+        shown = _run(db.app, "current")
+        assert shown.exit_code == 0
+        assert f"driftloop.db: {said}, revision none of {head()}" in shown.stdout
+        assert file.exists() == (state == "empty")
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert file.stat().st_size == 0
     assert _run(db.app, "upgrade").exit_code == 0
     assert _json(db.app, "current")["state"] == "current"
 
 
 def test_services_and_commands_refuse_an_old_or_newer_database(
-    old: Settings, capsys: pytest.CaptureFixture[str]
+    old: Settings, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for revision, sentence in (("0001", "run 'driftloop db upgrade'"), ("9999", "a newer driftloop has upgraded it")):
         if revision == "9999":
             _run(db.app, "upgrade")
             with writing(open_engine(old.resolved_database_url)) as connection:
                 connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-        assert run_worker(old, "all") == 1
+        assert run_worker(old.model_copy(update={"metrics_port": 0}), "all") == 1
         logged = capsys.readouterr()
-        assert sentence in logged.out + logged.err
+        assert sentence in logged.out + logged.err + caplog.text
         for app, command in ((models.app, "list"), (registry.app, "verify"), (registry.app, "gc")):
             refused = _run(app, command)
             assert refused.exit_code == 1

@@ -16,7 +16,7 @@ from driftloop.cli.models import app
 from driftloop.performance.losses import loss_reference
 from driftloop.profiles.columns import PREDICTION
 from driftloop.profiles.reference import ReferenceProfile
-from driftloop.registry import ArtifactStore, Registry, Relay, open_engine
+from driftloop.registry import ArtifactStore, NewVersion, Registry, Relay, create_schema, open_engine
 from driftloop.spec import parse_spec
 
 SPEC = "{model: late, task: binary, features: {temp: {kind: numeric}, gate: {kind: categorical}}}"
@@ -62,6 +62,7 @@ def _registry(folder: Path) -> Registry:
 
 
 def test_the_life_of_two_versions(folder: Path) -> None:
+    create_schema(_registry(folder).engine)
     assert "no model is registered yet" in _run("list").stdout
     (folder / "model.skops").write_bytes(b"model")
     columns = ("--prediction-column", "score", "--label-column", "late")
@@ -156,6 +157,8 @@ def test_parquet_and_csv_give_the_same_reference(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(folder: Path, arguments: tuple[str, ...], expected: str) -> None:
+    if arguments[0] != "register":
+        create_schema(_registry(folder).engine)
     result = _run(*arguments)
     assert result.exit_code == 1
     assert expected in result.stderr
@@ -205,6 +208,17 @@ def test_a_person_approves(folder: Path) -> None:
     again = _run("approve", "late", "v2", *by)
     assert again.exit_code == 1
     assert "does not wait for approval: it is promoted" in again.output
+
+
+def test_a_person_approves_although_another_champion_is_there_by_now(folder: Path) -> None:
+    registry = _waiting(folder)
+    registry.register_version(NewVersion(model_id="late", version="v3", lineage={"compared_with": "v9"}))
+    registry.await_approval("late", "v3", "gates passed", 6, "trainer")
+    by = ("--by", "ada", "--reason", "checked it against v1")
+    refused = _run("approve", "late", "v3", *by)
+    assert refused.exit_code == 1
+    assert "judged against 'v9', and 'v1' is the champion" in " ".join(refused.output.split())
+    assert _json("approve", "late", "v3", *by, "--force")["champion"] == "v3"
 
 
 def test_a_person_rejects(folder: Path) -> None:

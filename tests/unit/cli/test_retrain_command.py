@@ -50,7 +50,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AssessmentStore:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(APP, list(arguments))
+    return CliRunner(env={"COLUMNS": "160"}).invoke(APP, list(arguments))
 
 
 def fill(store: AssessmentStore, *days: int, labeled: int = 50) -> None:

@@ -101,8 +101,8 @@ def run(folder: Path, name: str, *, spoil: bool) -> None:
     runs.finish(name, ended.outcome, ended.version, ended.reason, time.time())
 
 
-def invoke(app: Any, *arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+def invoke(app: Any, *arguments: str, code: int = 0, columns: int = 200) -> str:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": str(columns)})
     assert result.exit_code == code, result.output
     return result.output
 
@@ -158,9 +158,24 @@ def test_a_run_that_passes_and_one_that_fails_validation(folder: Path) -> None:
     assert one["dvc"].endswith(".parquet.dvc")
     assert (registry.store.folder / one["dvc"]).exists()
     text = invoke(datasets_app, "show", by_versions[("v2",)]["sha256"])
-    for part in ("topic t.labeled, offsets by partition 0: 0 to 400", "query: model m", "colour", "validation: warn"):
+    for part in ("topic: t.labeled, offsets by partition 0: 0 to 400", "query: model m", "colour", "validation: warn"):
         assert part in text
     assert "data set" in invoke(datasets_app, "show", "m")
+    digest = by_versions[("v2",)]["sha256"]
+    for columns in (80, 100):
+        for app, command, whole in (
+            (runs_app, ("list",), [GOOD[:12], BAD[:12], "promoted", "failed"]),
+            (models_app, ("list",), ["binary", "v2"]),
+            (models_app, ("show", "m"), ["metric:roc_auc", "average_precision", "promoted"]),
+            (datasets_app, ("list",), [digest[:12], "400"]),
+            (datasets_app, ("show", digest), [digest, "colour", "median", f"{digest[:2]}/{digest}.parquet"]),
+        ):
+            lines = invoke(app, *command, columns=columns).splitlines()
+            # A digest with its folder and suffix is not broken, so that it can be copied.
+            assert [line for line in lines if len(line.rstrip()) > columns and " " in line.strip()] == []
+            words = {word for line in lines for word in line.split()}
+            assert set(whole) <= words, (command, columns)
+            assert not any("…" in line for line in lines)
     assert "there is no data set or model 'zz'" in invoke(datasets_app, "show", "zz", code=1)
 
 

@@ -35,7 +35,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def _run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["shadow", *arguments])
+    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["shadow", *arguments])
 
 
 def test_a_comparison_from_its_begin_to_its_verdict(registry: Registry) -> None:

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.monitoring import source
+from driftloop.monitoring import state
 from driftloop.monitoring.cohort import Cohort
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
@@ -29,7 +29,7 @@ def test_cohorts_and_their_rows_leave_memory(monkeypatch: pytest.MonkeyPatch) ->
         made.append(weakref.ref(cohort))
         return cohort
 
-    monkeypatch.setattr(source, "Cohort", watched)
+    monkeypatch.setattr(state, "Cohort", watched)
     monitor = SourceMonitor(0, core_world.Catalog(), Limits(), predictions_topic="predictions", labels_topic="labels")
     logs = core_world.logs_of(world.history(DAYS, PER_DAY, faults=False), 1)
     for start in range(0, DAYS * PER_DAY, BATCH):

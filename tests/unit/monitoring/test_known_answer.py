@@ -56,6 +56,8 @@ class Run:
             self.take(monitor, "predictions", stops[0] - monitor.predictions_offset)
             self.take(monitor, "labels", stops[1] - monitor.labels_offset)
             monitor.end_rebuild()
+            while monitor.sweeping:
+                monitor.sweep()
         return monitor
 
     def take(self, monitor: SourceMonitor, topic: str, count: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,12 +54,34 @@ def take(source: SourceMonitor, both: Logs, side: int, start: int, stop: int) ->
     (source.take_predictions, source.take_labels)[side](batch("pl"[side], both[side], start, stop))
 
 
+def flooded(seed: int, rows: int) -> Logs:
+    """The same with many more labels: of ids that no prediction has, of one id for all, of ids that come later."""
+    chance = random.Random(seed)
+    predictions, labels = logs(seed, rows)
+    for _ in range(chance.choice([0, rows, 3 * rows])):
+        pid = chance.choice(["null", f"ID{chance.randrange(rows)}", f"id{chance.randrange(rows)}"])
+        hour = chance.choice([chance.uniform(0, 40), chance.randrange(8) * 5])
+        extra = label(pid, hour, chance.randrange(2), revision=chance.randrange(3))
+        labels.insert(chance.randrange(len(labels)), extra)
+    return predictions, labels
+
+
+def without_prediction(both: Logs) -> set[int]:
+    """Offsets of labels of ids that no prediction has."""
+    known = set()
+    for value in both[0]:
+        with suppress(TypeError, ValueError):
+            known.add(json.loads(value or b"")["prediction_id"])
+    return {offset for offset, value in enumerate(both[1]) if json.loads(value or b"")["prediction_id"] not in known}
+
+
 def steps(both: Logs, seed: int) -> Iterator[tuple[int, int, int]]:
-    """Both logs in random pieces, interleaved at random: side, start, stop."""
+    """Both logs in random pieces, interleaved at random, often with labels far ahead: side, start, stop."""
     chance = random.Random(seed)
     at = [0, 0]
+    labels_share = chance.choice([0.1, 0.5, 0.9])
     while at[0] < len(both[0]) or at[1] < len(both[1]):
-        side = chance.randrange(2)
+        side = int(chance.random() < labels_share)
         stop = min(len(both[side]), at[side] + chance.choice([1, 2, 5, 30]))
         if stop > at[side]:
             yield side, at[side], stop
@@ -126,7 +150,7 @@ def disturbed(both: Logs, seed: int, store: StateStore, store_seed: int) -> tupl
 @given(SEEDS, ROWS, SEEDS, SEEDS)
 @settings(max_examples=60, deadline=None)
 def test_what_comes_out_is_the_same_wherever_rows_are(log_seed: int, rows: int, seed: int, store_seed: int) -> None:
-    both = logs(log_seed, rows)
+    both = flooded(log_seed, rows)
     said, _ = disturbed(both, seed, MemoryStore(), store_seed)
     assert said == undisturbed(both, seed)
 
@@ -134,7 +158,7 @@ def test_what_comes_out_is_the_same_wherever_rows_are(log_seed: int, rows: int, 
 @given(SEEDS, SEEDS, SEEDS)
 @settings(max_examples=4, deadline=None)
 def test_a_disk_gives_the_same(log_seed: int, seed: int, store_seed: int) -> None:
-    both = logs(log_seed, 100)
+    both = flooded(log_seed, 100)
     with TemporaryDirectory() as folder:
         store = RocksStore(Path(folder) / "state")
         said, restarts = disturbed(both, seed, store, store_seed)
@@ -143,15 +167,57 @@ def test_a_disk_gives_the_same(log_seed: int, seed: int, store_seed: int) -> Non
     assert said == undisturbed(both, seed)
 
 
+@given(SEEDS, ROWS, SEEDS, SEEDS, st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_labels_are_given_up_in_pieces_of_any_size(
+    log_seed: int, rows: int, seed: int, store_seed: int, at_once: int
+) -> None:
+    """With a save, an eviction or a restart between any two of them."""
+    both = flooded(log_seed, rows)
+    chance = random.Random(store_seed)
+    store = MemoryStore()
+    whole, pieces = monitor(), monitor(store)
+    for side, start, stop in steps(both, seed):
+        take(whole, both, side, start, stop)
+        expected = whole.drain().dead_letters
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("driftloop.monitoring.sweep._GIVEN_UP_AT_ONCE", at_once)
+            take(pieces, both, side, start, stop)
+            letters = pieces.drain().dead_letters
+            while pieces.sweeping:
+                progress = pieces.progress()
+                assert progress.settled_ms is not None
+                assert progress.settled_ms <= pieces.predictions_max_ms
+                match chance.randrange(4):
+                    case 0:
+                        pieces.save()
+                        pieces.evict(chance.choice([1, pieces.rows_in_memory]))
+                    case 1:
+                        pieces.save()
+                        pieces = monitor(store, progress, go_on=True)
+                        assert pieces.sweeping
+                pieces.sweep()
+                more = pieces.drain().dead_letters
+                assert len(more) <= at_once
+                letters += more
+        assert letters == expected
+        found, wanted = ([msgspec.json.encode(part) for part in one.take_partials()] for one in (pieces, whole))
+        assert found == wanted
+        assert pieces.progress() == whole.progress()
+
+
 class Published:
-    """What readers of the topics end with: upserts by key, labeled rows once."""
+    """What readers of the topics end with: upserts by key, labeled rows and dead letters once."""
 
     def __init__(self) -> None:
         self.partials: dict[Any, bytes] = {}
         self.labeled: dict[Any, bytes] = {}
+        self.given_up: set[int] = set()
 
     def take(self, source: SourceMonitor) -> SourceProgress:
-        for _, value in source.drain().labeled:
+        outputs = source.drain()
+        self.given_up |= {letter.offset for letter in outputs.dead_letters if letter.code == "no_prediction"}
+        for _, value in outputs.labeled:
             row = msgspec.json.decode(value, type=Labeled)
             self.labeled[row.prediction_id, row.revision, row.labeled_at_ms] = value
         for part in source.take_partials():
@@ -209,26 +275,33 @@ def crash_and_go_on(both: Logs, seed: int) -> tuple[Published, int]:
                 take(source, both, 1, source.labels_offset, progress.labels_offset)
             assert not source.rebuilding
             at = [progress.predictions_offset, progress.labels_offset]
+    while source.sweeping:
+        source.sweep()
     readers.take(source)
     assert all("too old" in reason for reason in refused)
     return readers, went_on
 
 
-@given(SEEDS, ROWS, SEEDS)
+@given(SEEDS, ROWS, SEEDS, st.sampled_from([1, 3, 10_000]))
 @settings(max_examples=60, deadline=None)
-def test_a_kill_at_any_place_changes_nothing(log_seed: int, rows: int, seed: int) -> None:
-    both = logs(log_seed, rows)
+def test_a_kill_at_any_place_changes_nothing(log_seed: int, rows: int, seed: int, at_once: int) -> None:
+    both = flooded(log_seed, rows)
     whole, source = Published(), monitor()
     for side in (0, 1):
         take(source, both, side, 0, len(both[side]))
     whole.take(source)
-    broken, _ = crash_and_go_on(both, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("driftloop.monitoring.sweep._GIVEN_UP_AT_ONCE", at_once)
+        broken, _ = crash_and_go_on(both, seed)
+    nobody = without_prediction(both)
+    assert broken.given_up & nobody == whole.given_up & nobody
     finals = {key: part for key, part in whole.partials.items() if msgspec.json.decode(part)["final"]}
     assert {key: broken.partials.get(key) for key in finals} == finals
     for key, value in whole.labeled.items():
         row = msgspec.json.decode(value, type=Labeled)
         if not row.late:  # which late ones find their prediction hangs on how the topics interleave
             assert broken.labeled.get(key) == value
+            assert row.label_offset not in broken.given_up
 
 
 def saved_state(store: StateStore | None = None) -> tuple[StateStore, SourceProgress]:
@@ -252,7 +325,43 @@ def test_a_restart_begins_where_the_state_was_saved() -> None:
     out = source.drain()
     assert [key for key, _ in out.labeled] == [b"b", b"c"]
     assert out.duplicates["m"] == 1
-    assert (source.pending_rows, source.rows_in_memory, source.waiting_labels) == (3, 2, 0)
+    assert (source.pending_rows, source.pending_in_memory, source.waiting_labels) == (3, 2, 0)
+
+
+@pytest.mark.parametrize("from_disk", [False, True])
+def test_a_rebuild_gives_up_what_was_not_given_up_yet(from_disk: bool) -> None:
+    """Without another batch: labels due by the last sweep were given up then, others were not."""
+    labels = [label("x", 1), label("y", 7), label("z", 11), label("last", 30)]
+    predictions = [prediction("a", 10), prediction("b", 12.5), prediction("c", 20)]
+    store = MemoryStore()
+    source = monitor(store)
+    take(source, (predictions, labels), 1, 0, 4)
+    for at in range(2):
+        take(source, (predictions, labels), 0, at, at + 1)
+    assert [letter.offset for letter in source.drain().dead_letters] == [0, 1]
+    if from_disk:
+        early = source.progress()
+        source.save()
+        source.evict(100)
+        assert monitor(store.copy(), early, go_on=True).progress() == early
+    # A label later than the others, so that no sweep is due when the third prediction comes.
+    source._sweep.next_ms = 2**62
+    take(source, (predictions, labels), 0, 2, 3)
+    assert source.drain().dead_letters == []
+    progress = source.progress()
+    again = monitor(store if from_disk else MemoryStore(), progress, go_on=from_disk)
+    if from_disk:
+        assert again.labels_offset == 4
+        take(again, (predictions, labels), 0, 2, 3)
+    else:
+        take(again, (predictions, labels), 0, progress.restart_predictions_offset, 3)
+        again.take_labels(batch("l", labels, progress.restart_labels_offset, 4))
+    again.end_rebuild()
+    assert again.drain().dead_letters == []
+    while again.sweeping:
+        again.sweep()
+    assert [(letter.offset, letter.code) for letter in again.drain().dead_letters] == [(2, "no_prediction")]
+    assert again.waiting_labels == 1
 
 
 class Changed(OneModel):
@@ -361,7 +470,7 @@ def test_expiry_frees_memory_and_disk() -> None:
         published(source)
     source.save()
     # The last two windows are there still.
-    assert (source.pending_rows, source.rows_in_memory, len(store.rows), len(store.entries)) == (2, 2, 2, 2)
+    assert (source.pending_rows, source.pending_in_memory, len(store.rows), len(store.entries)) == (2, 2, 2, 2)
     assert {name[5:13] for name, _ in store.parts(b"pane/")} == {bytes(7) + bytes([number]) for number in (1, 2)}
 
 

@@ -36,6 +36,7 @@ def test_the_hot_path(metrics: Metrics) -> None:
     metrics.joined("m", [3_600_000, 7_200_000])
     metrics.progress("driftloop.predictions", 0, event_time_ms=5_000, lag=12)
     metrics.pending(0, 77, 50)
+    metrics.waiting_labels(0, 9, 4)
     assert value(metrics, "records_total", topic="driftloop.predictions") == 4_000
     assert value(metrics, "batch_seconds_bucket", topic="driftloop.predictions", le="0.025") == 1
     assert value(metrics, "labels_joined_total", model="m") == 2
@@ -43,10 +44,14 @@ def test_the_hot_path(metrics: Metrics) -> None:
     assert value(metrics, "label_delay_seconds_bucket", model="m", le="3600.0") == 1
     assert value(metrics, "consumer_lag", topic="driftloop.predictions", partition="0") == 12
     assert value(metrics, "event_timestamp_seconds", topic="driftloop.predictions", partition="0") == 5
+    assert value(metrics, "waiting_labels", partition="0") == 9
+    assert value(metrics, "waiting_labels_in_memory", partition="0") == 4
     metrics.forget_partition("driftloop.predictions", 0)
     assert value(metrics, "consumer_lag", topic="driftloop.predictions", partition="0") is None
     assert value(metrics, "pending_predictions", partition="0") is None
     assert value(metrics, "pending_predictions_in_memory", partition="0") is None
+    assert value(metrics, "waiting_labels", partition="0") is None
+    assert value(metrics, "waiting_labels_in_memory", partition="0") is None
 
 
 def test_how_fresh_predictions_are(metrics: Metrics) -> None:

@@ -42,6 +42,21 @@ def test_a_person_who_asks_begins_a_new_row() -> None:
     assert what_broke([*story, attempt("v5", "a")], 2) is not None
 
 
+def test_what_could_not_be_judged_yet_neither_counts_nor_ends_a_row() -> None:
+    def undecided(version: str, *failed: str, trigger: str = "drift") -> Attempt:
+        return Attempt(version, frozenset(failed), False, trigger, undecided_gates=frozenset({"metric:auc"}))
+
+    assert what_broke([undecided(f"v{number}") for number in range(2, 9)], 1) is None
+    between = what_broke([attempt("v2", "a"), undecided("v3"), attempt("v4", "a")], 2)
+    assert between is not None
+    assert "(v2, v4)" in between
+    # It has failed another gate, which was judged.
+    assert what_broke([attempt("v2", "a"), undecided("v3", "a")], 2) is not None
+    assert what_broke([undecided("v2", "a"), undecided("v3", "b")], 2) is None
+    # A person asked for it: the row begins anew there all the same.
+    assert what_broke([attempt("v2", "a"), undecided("v3", trigger=MANUAL), attempt("v4", "a")], 2) is None
+
+
 def test_one_failure_is_enough_where_it_is_asked_for_and_none_is_none() -> None:
     assert what_broke([], 1) is None
     said = what_broke([attempt("v2", "a", "b")], 1)

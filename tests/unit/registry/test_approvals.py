@@ -115,6 +115,8 @@ def test_an_older_one_is_approved_beside_the_newer_challenger(waiting: Registry)
 def test_nothing_older_than_the_champion_is_approved(waiting: Registry) -> None:
     waiting.register_version(NewVersion(model_id="late"))
     waiting.promote("late", "v3", "by hand", 6, "ada")
-    with pytest.raises(RegistryError, match="'v3', registered after 'v2', is the champion"):
+    with pytest.raises(RegistryError, match=r"'v3', registered after 'v2', is the champion .*--force"):
         waiting.approve("late", "v2", "good", 7, "ada")
     assert _status(waiting, "v3") == ("promoted", ("champion",))
+    waiting.approve("late", "v2", "good all the same", 8, "ada", anyway=True)
+    assert _status(waiting, "v2") == ("promoted", ("champion",))

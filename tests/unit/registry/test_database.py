@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, insert, inspect, select, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from driftloop.registry import RegistryError, create_schema, open_engine, schema_problem
-from driftloop.registry.database import insert_new, reading, writing
+from driftloop.registry import RegistryError, create_schema, open_engine, require_schema, schema_problem
+from driftloop.registry.database import Access, insert_new, reading, writing
 from driftloop.registry.migrations import VERSION_TABLE
 from driftloop.registry.tables import metadata, models
 
@@ -84,6 +85,56 @@ def test_a_reader_does_not_wait_for_a_writer(engine: Engine) -> None:
         writer.execute(insert(models).values(**_model("late")))
         with reading(engine) as reader:
             assert reader.execute(select(models.c.model_id)).all() == []
+
+
+def test_who_only_reads_cannot_write(engine: Engine, database_url: str) -> None:
+    """While somebody else writes, and when nobody has the database open any more."""
+    reader = open_engine(database_url, "read")
+    changer = open_engine(database_url, "change")
+    for _ in range(2):
+        with writing(changer) as connection:
+            insert_new(connection, models, _model("late"))
+            with reading(reader) as other:
+                other.execute(select(models)).all()
+        with pytest.raises(DBAPIError, match=r"read-?only"), writing(reader) as connection:
+            connection.execute(update(models).values(event_sequence=7))
+        with reading(reader) as connection:
+            assert connection.execute(select(models.c.event_sequence)).scalar_one() == 0
+        require_schema(reader)
+        for each in (reader, changer, engine):
+            each.dispose()
+
+
+@pytest.mark.parametrize("access", ["read", "change"])
+def test_who_does_not_create_makes_no_file(tmp_path: Path, access: Access) -> None:
+    file = tmp_path / "a b" / "100% #.db"
+    url = f"sqlite:///{file}"
+    engine = open_engine(url, access)
+    assert f"{file} is not there" in str(schema_problem(engine))
+    with pytest.raises(RegistryError, match="is not there"):
+        require_schema(engine)
+    assert not file.parent.exists()
+    made = open_engine(url)
+    assert not file.parent.exists()
+    create_schema(made)
+    require_schema(engine)
+    made.dispose()
+
+
+def test_sqlites_own_uris_are_opened_as_they_say(tmp_path: Path) -> None:
+    url = f"sqlite:///file:{tmp_path / 'own.db'}?nolock=0&uri=true"
+    with pytest.raises(OperationalError, match="unable to open"):
+        schema_problem(open_engine(url, "read"))
+    assert list(tmp_path.iterdir()) == []
+    made = open_engine(url)
+    create_schema(made)
+    made.dispose()
+    reader = open_engine(url, "read")
+    require_schema(reader)
+    with pytest.raises(OperationalError, match="readonly"), writing(reader) as connection:
+        connection.execute(insert(models).values(**_model("late")))
+    reader.dispose()
+    assert [path.name for path in tmp_path.iterdir()] == ["own.db"]
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 from driftloop.events.decisions import ModelEvent, ShadowLook
 from driftloop.registry import NewVersion, Registry, RegistryError, ShadowRow, ShadowStore, StaleStateError
 from driftloop.registry.database import reading
+from driftloop.registry.errors import ComparisonOpenError
 from driftloop.registry.history_chain import check_history
 from driftloop.registry.tables import outbox
 
@@ -35,7 +36,7 @@ def _register(registry: Registry, name: str) -> None:
     registry.register_version(NewVersion(model_id="late", version=name, command_id=f"command-{name}"))
 
 
-def _start(store: ShadowStore, version: str = "v2", mode: str = "shadow") -> bool:
+def _start(store: ShadowStore, version: str = "v2", mode: str = "shadow", *, supersede: bool = True) -> bool:
     return store.start(
         "late",
         version,
@@ -45,6 +46,7 @@ def _start(store: ShadowStore, version: str = "v2", mode: str = "shadow") -> boo
         event_time_ms=50,
         actor="trainer",
         command_id=f"command-{version}",
+        supersede=supersede,
     )
 
 
@@ -204,6 +206,21 @@ def test_a_newer_challenger_supersedes(registry: Registry, store: ShadowStore) -
     assert _kinds(registry) == ["shadow_started", "registered", "shadow_stopped", "rejected", "shadow_started"]
     assert "superseded by v3" in _events(registry)[-2].reason
     assert _whole(registry)
+
+
+def test_a_newer_challenger_that_must_not_supersede_is_refused(registry: Registry, store: ShadowStore) -> None:
+    assert _start(store, supersede=False)
+    assert not _start(store, supersede=False), "itself is no other one"
+    _register(registry, "v3")
+    with pytest.raises(ComparisonOpenError, match="v2 is compared with the champion and has no verdict yet"):
+        _start(store, "v3", supersede=False)
+    assert [(row.version, row.status) for row in store.of_model("late")] == [("v2", "watching")]
+    assert _kinds(registry) == ["shadow_started", "registered"]
+    store.stop(store.open("late")[0], "enough", event_time_ms=60, actor="shadow")
+    assert store.open("late") == []
+    assert _start(store, "v3", supersede=False)
+    assert [row.version for row in store.open("late")] == ["v3"]
+    assert store.open("another") == []
 
 
 def test_a_newer_challenger_that_fails_its_gates_gives_the_alias_back(registry: Registry, store: ShadowStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftloop.events.time import NEVER_MS
 from driftloop.registry import NewVersion, Registry, ShadowStore
-from driftloop.registry.approvals import approval_of
+from driftloop.registry.approvals import approval_of, promotion_of
 from driftloop.streaming.catalog import RegistryCatalog
 
 
@@ -30,6 +30,11 @@ def test_who_may_serve_and_from_when_on(registry: Registry) -> None:
     store.start("late", "v4", "canary", from_ms=600, reason="", event_time_ms=600, actor="a")
     assert since("v4") == 600
     assert since("unknown") is None
+    # The arm of a canary may serve, and has not been champion.
+    promoted = [
+        promotion_of(registry.engine, "late", version).from_ms for version in ("v1", "v2", "v3", "v4", "unknown")
+    ]
+    assert promoted == [NEVER_MS, 300, None, None, None]
     assert approval_of(registry.engine, "another", "v1") == (NEVER_MS, False)
 
 

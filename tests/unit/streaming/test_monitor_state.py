@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from driftloop.events.batch import RecordBatch
 from driftloop.events.messages import SourceProgress
 from driftloop.joining.store import StoreDamaged, StoreError
+from driftloop.monitoring.source import SourceMonitor
 from driftloop.observability.metrics import Metrics
 from driftloop.settings import Settings
 from driftloop.streaming import local_state, monitor, recovery
@@ -31,6 +32,7 @@ class FakeKafka:
 
     def __init__(self) -> None:
         self.produced: dict[str, dict[tuple[bytes, int | None], bytes]] = defaultdict(dict)
+        self.dead: list[bytes] = []
         self.read = 0
         self.logs: dict[tuple[str, int], list[bytes]] = {}
         for partition in range(2):
@@ -40,6 +42,8 @@ class FakeKafka:
 
     def produce(self, topic: str, value: bytes, key: bytes, partition: int | None = None, **_: Any) -> None:
         self.produced[topic][key, partition] = value
+        if topic == "t.dead-letters":
+            self.dead.append(value)
 
     def flush(self) -> None: ...
 
@@ -269,3 +273,80 @@ async def test_a_checkpoint_that_needs_what_retention_removed_is_ignored(
         for source in worker._sources.values():
             assert source.store is not None
             source.store.close()
+
+
+class Flood:
+    """Labels whose prediction never comes, and a prediction after which nobody waits for it any more."""
+
+    LABELS = 3_000
+    PIECE = 100
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        for partition in range(2):
+            numbers = range(10**9 + partition, 10**9 + partition + 2 * self.LABELS, 2)
+            kafka.logs["t.labels", partition] = [label_of(at, 0) for at in numbers]
+            kafka.logs["t.predictions", partition] = [prediction_of(2_000_000 + partition)]
+
+
+@pytest.mark.parametrize("begun_again", ["not", "from a checkpoint", "from the logs"])
+async def test_a_flood_of_labels_without_predictions_stays_within_the_bound(
+    kafka: FakeKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_again: str
+) -> None:
+    flood = Flood(kafka)
+    monkeypatch.setattr("driftloop.monitoring.sweep._GIVEN_UP_AT_ONCE", flood.PIECE)
+    most: list[int] = []
+    sweep = SourceMonitor.sweep
+
+    def watched(one: SourceMonitor) -> None:
+        sweep(one)
+        most.append(sum(each.rows_in_memory for each in monitors(worker)))
+        assert len(one.outputs.dead_letters) <= flood.PIECE
+
+    monkeypatch.setattr(SourceMonitor, "sweep", watched)
+    worker = service(kafka, tmp_path / "one")
+    await worker.assign([0, 1])
+    await feed(worker, kafka, "t.labels", 0, flood.LABELS, most)
+    if begun_again != "not":
+        await worker.revoke([0, 1])
+        worker = service(kafka, tmp_path / ("one" if begun_again == "from a checkpoint" else "other"))
+        kafka.read = 0
+        await worker.assign([0, 1])
+        assert kafka.read == (0 if begun_again == "from a checkpoint" else 2 * flood.LABELS)
+        most.append(sum(one.rows_in_memory for one in monitors(worker)))
+    assert [one.waiting_labels for one in monitors(worker)] == [flood.LABELS] * 2
+    assert kafka.dead == []
+    await feed(worker, kafka, "t.predictions", 0, 1, most)
+    assert [one.waiting_labels for one in monitors(worker)] == [0, 0]
+    assert kafka.dead == [*kafka.logs["t.labels", 0], *kafka.logs["t.labels", 1]]
+    assert max(most) <= 1_000 + BATCH
+    await worker.revoke([0, 1])
+    for partition in range(2):
+        store = worker._local.open(partition)
+        assert store is not None
+        assert list(store.parts(b"label/")) == []
+        store.close()
+
+
+@pytest.mark.parametrize("times", [1, 5])
+async def test_waiting_labels_that_cannot_be_read_are_rebuilt_from_the_logs(
+    kafka: FakeKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    flood = Flood(kafka)
+    worker = service(kafka, tmp_path)
+    await worker.assign([0, 1])
+    await feed(worker, kafka, "t.labels", 0, flood.LABELS)
+    left = [times]
+    real = type(worker._sources[0].store).get_parts
+
+    def damaged(store: Any, names: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise StoreDamaged("a block does not match its checksum")
+        return real(store, names)
+
+    monkeypatch.setattr(type(worker._sources[0].store), "get_parts", damaged)
+    with capture_logs() as logs:
+        await feed(worker, kafka, "t.predictions", 0, 1)
+    assert sum(line["event"].startswith("local state was lost") for line in logs) >= 1
+    assert sorted(set(kafka.dead)) == sorted([*kafka.logs["t.labels", 0], *kafka.logs["t.labels", 1]])
+    await worker.revoke([0, 1])

@@ -285,6 +285,39 @@ def test_an_older_lineage_does_where_everything_follows_and_else_says_what_is_mi
         assert part in str(caught.value)
 
 
+def test_a_version_from_before_learned_rows_were_left_out_is_judged_as_it_was(world: World) -> None:
+    """v3 comes right after v2 has learned most of its holdout; v2's own gates knew no such rows."""
+    frame, labels, times = make_rows(rows=410)
+    world.topic = Topic(make_labeled(SPEC, frame, labels, times + 10**9))
+    spec = msgspec.structs.replace(SPEC, training=msgspec.structs.replace(SPEC.training, compare_on_learned=True))
+    ended = CommandRunner(
+        {"m": spec},
+        world.registry,
+        world.topic,
+        labeled_topic="t.labeled",
+        folder=world.folder / "trainer",  # type: ignore[arg-type]
+    ).run(msgspec.structs.replace(COMMAND, command_id="e" * 32))
+    assert ended.version == "v3"
+    row = world.registry.version("m", "v3")
+    assert row is not None
+    assert any("were in the champion's training data" in gate.sentence for gate in row.gates)
+    lineage = world.lineage("v3")
+    kept = json.loads(lineage["spec"])
+    del kept["training"]["compare_on_learned"]
+    world.change("v3", lineage=json.dumps({**lineage, "spec": json.dumps(kept)}))
+    gates = next(part for part in world.again("v3").comparisons if part.subject == "gates")
+    assert gates.differences == []
+    # By today's rule it would be another report.
+    world.change(
+        "v3",
+        lineage=json.dumps(
+            {**lineage, "spec": json.dumps({**kept, "training": {**kept["training"], "compare_on_learned": False}})}
+        ),
+    )
+    gates = next(part for part in world.again("v3").comparisons if part.subject == "gates")
+    assert gates.count > 0
+
+
 def test_nothing_was_trained_for_a_version_registered_by_hand(world: World) -> None:
     lineage = {"source": "driftloop models register", "reference_rows": 3}
     world.registry.register_version(NewVersion(model_id="m", version="mine", lineage=lineage))

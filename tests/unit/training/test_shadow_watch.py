@@ -374,8 +374,9 @@ def test_other_settings_begin_anew(make_world: Callable[..., World]) -> None:
     world = make_world(spec)
     world.challenger()
     world.watcher(labeled(spec), until_ms=AT + 2 * DAY_MS).turn()
-    # Who decides after the verdict is no matter of evidence.
-    same = msgspec.structs.replace(spec, shadow=msgspec.structs.replace(spec.shadow, then="approval"))
+    # Who decides after the verdict, and what newer challengers may do, is no matter of evidence.
+    then = msgspec.structs.replace(spec.shadow, then="approval", supersede=True)
+    same = msgspec.structs.replace(spec, shadow=then)
     world.watcher(labeled(spec), until_ms=AT + 3 * DAY_MS, spec=same).turn()
     assert len(world.store.of_model("m")) == 1
     other = msgspec.structs.replace(spec, shadow=msgspec.structs.replace(spec.shadow, margin=-0.5, minimum_rows=200))

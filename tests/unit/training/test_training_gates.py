@@ -219,8 +219,11 @@ def test_rows_of_the_champions_training_data_are_left_out_if_others_are_enough()
     assert result.passed
     assert "on 100 later rows" in result.sentence
     few = np.arange(300) >= 290  # fewer than the spec's minimum_rows
-    result = gates(champion=Rival("v1", LABELS.astype(np.float64), ALL, few))["metric:roc_auc"]
-    assert not result.passed
+    rival = Rival("v1", LABELS.astype(np.float64), ALL, few)
+    result = gates(champion=rival)["metric:roc_auc"]
+    assert (result.passed, result.verdict, result.left_out) == (False, "insufficient", 290)
+    result = gates(make_spec(training={"compare_on_learned": True}), champion=rival)["metric:roc_auc"]
+    assert (result.passed, result.verdict, result.left_out) == (False, "failed", None)
     assert "290 of these rows were in the champion's training data" in result.sentence
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -9,7 +10,8 @@ from sqlalchemy import select
 
 from driftloop.events.decisions import ModelEvent, RetrainCommand
 from driftloop.events.messages import Labeled
-from driftloop.registry import RegistryError
+from driftloop.events.time import format_time
+from driftloop.registry import NewVersion, RegistryError, ShadowStore
 from driftloop.registry.artifacts import ArtifactStore
 from driftloop.registry.database import create_schema, open_engine, reading
 from driftloop.registry.models import Registry
@@ -17,6 +19,7 @@ from driftloop.registry.tables import outbox
 from driftloop.spec.load import spec_digest
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.policy import BreakerSpec, PolicySpec
+from driftloop.spec.shadow import ShadowSpec
 from driftloop.spec.training import CandidateSpec, RiverSpec
 from driftloop.training import child
 from driftloop.training import run as run_module
@@ -27,6 +30,7 @@ from driftloop.training.run import CommandRunner
 from driftloop.training.train import Champion, Trained, train
 from support.training_rows import make_labeled, make_rows, make_spec
 
+DAY_MS = 86_400_000
 COMMAND = RetrainCommand(
     command_id="c" * 32,
     model_id="m",
@@ -238,6 +242,67 @@ def test_killed_between_registering_and_promoting(world: World, monkeypatch: pyt
     assert [version.version for version in world.registry.versions("m")] == ["v1", "v2"]
 
 
+def three_versions(world: World) -> None:
+    """v2 is the champion, v1 the one before."""
+    registry = world.registry
+    first = registry.champion("m")
+    assert first is not None
+    registry.register_version(
+        NewVersion(model_id="m", version="v2", artifact=first.artifact, profile=registry.profile("m", "v1") or b"")
+    )
+    registry.promote("m", "v2", "by hand", 150)
+
+
+def test_a_rollback_during_the_training_is_not_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    three_versions(world)
+
+    def slow(*given: Any, **more: Any) -> Trained:
+        trained = in_this_process(*given, **more)
+        world.registry.rollback("m", "v2 is wrong", 200)
+        return trained
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "train_in_child", slow)
+        ended = world.runner(labeled()).run(COMMAND)
+    assert (ended.outcome, ended.version) == ("registered", "v3")
+    assert ended.reason.startswith("waits for approval; 'v3' was judged against 'v2', and 'v1' is the champion")
+    champion, waiting = world.registry.champion("m"), world.registry.version("m", "v3")
+    assert champion is not None
+    assert waiting is not None
+    assert (champion.version, waiting.status) == ("v1", "awaiting_approval")
+    told = world.events()
+    assert (told[-1].kind, told[-1].command_id) == ("awaiting_approval", COMMAND.command_id)
+    assert f"waits for approval; {told[-1].reason}" == ended.reason
+    assert world.runner(labeled()).run(COMMAND) == ended, "a run that comes again finds it waiting"
+    assert len(world.events()) == len(told)
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_another_champion_between_a_crash_and_the_run_that_comes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    three_versions(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.registry, "promote", killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.runner(labeled()).run(COMMAND)
+    if newer:
+        world.registry.register_version(NewVersion(model_id="m", version="v4", profile=b""))
+        world.registry.promote("m", "v4", "by hand", 200)
+    else:
+        world.registry.rollback("m", "v2 is wrong", 200)
+    for _ in range(2):
+        ended = world.runner(labeled()).run(COMMAND)
+        assert (ended.outcome, ended.version) == ("rejected" if newer else "registered", "v3")
+        assert f"and {'v4' if newer else 'v1'!r} is the champion of 'm' by now" in ended.reason
+    champion = world.registry.champion("m")
+    assert champion is not None
+    assert champion.version == ("v4" if newer else "v1")
+
+
 def test_cancelling_decides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def cancelled(*args: object, **more: object) -> None:
         raise TrainingCancelled
@@ -301,6 +366,72 @@ def test_the_breaker_holds_until_a_person_asks(world: World) -> None:
     assert [runner.run(failing(number)).outcome for number in (5, 6)] == ["rejected", "held"]
     without = world.runner(labeled(sign=-1.0), make_spec(gates=gates, policy=PolicySpec(breaker=None)))
     assert without.run(failing(7)).outcome == "rejected"
+
+
+def shadowed(**shadow: Any) -> ModelSpec:
+    return make_spec(promotion="shadow", shadow=ShadowSpec(longest="49d", **shadow))
+
+
+def watched(world: World) -> list[tuple[str, str]]:
+    return [(row.version, row.status) for row in ShadowStore(world.registry.engine).of_model("m")]
+
+
+def test_a_weekly_retraining_does_not_starve_a_comparison_that_takes_longer(world: World) -> None:
+    runner = world.runner(labeled(), shadowed())
+    assert runner.run(failing(1)).version == "v2"
+    for number in (2, 3):
+        for _ in range(2):  # told once, also if the command comes again
+            ended = runner.run(failing(number, trigger="schedule"))
+            assert (ended.outcome, ended.version) == ("held", None)
+    # From the first whole day that its training has not seen, 49 days.
+    first_ms = -(-(10**10) // DAY_MS) * DAY_MS
+    assert ended.reason == (
+        f"not now, because v2 is compared with v1 (shadow), on predictions up to {format_time(first_ms + 49 * DAY_MS)} "
+        "at the latest; see 'driftloop models shadow m', and 'driftloop models reject' to end it"
+    )
+    assert world.log.reads == 1, "nothing was read to train on"
+    held = [(event.command_id, event.reason) for event in world.events() if event.kind == "held"]
+    assert held == [(f"{number:032}", ended.reason) for number in (2, 3)]
+    assert watched(world) == [("v2", "watching")]
+    store = ShadowStore(world.registry.engine)
+    store.stop(store.open("m")[0], "undecided", event_time_ms=10**10, actor="shadow")
+    assert runner.run(failing(4, trigger="schedule")).version == "v3"
+    assert watched(world) == [("v2", "stopped"), ("v3", "watching")]
+
+
+@pytest.mark.parametrize(("supersede", "trigger"), [(False, "manual"), (True, "schedule")])
+def test_a_person_and_the_spec_may_let_a_newer_one_take_the_place(world: World, supersede: bool, trigger: str) -> None:
+    runner = world.runner(labeled(), shadowed(supersede=supersede))
+    runner.run(failing(1))
+    ended = runner.run(failing(2, trigger=trigger))
+    assert (ended.outcome, ended.version) == ("registered", "v3")
+    assert watched(world) == [("v2", "superseded"), ("v3", "watching")]
+
+
+def test_a_comparison_that_begins_during_the_training_is_not_superseded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*given: Any, **more: Any) -> Trained:
+        trained = in_this_process(*given, **more)
+        world.registry.register_version(NewVersion(model_id="m", version="v2"))
+        ShadowStore(world.registry.engine).start(
+            "m", "v2", "shadow", from_ms=10**10, reason="", event_time_ms=10**10, actor="another trainer"
+        )
+        return trained
+
+    monkeypatch.setattr(run_module, "train_in_child", slow)
+    runner = world.runner(labeled(), shadowed())
+    for _ in range(2):
+        ended = runner.run(failing(1))
+        assert (ended.outcome, ended.version) == ("rejected", "v3")
+        assert ended.reason.startswith("v2 is compared with the champion and has no verdict yet")
+    assert watched(world) == [("v2", "watching")]
+
+
+def test_without_comparisons_nothing_is_held(world: World) -> None:
+    assert world.runner(labeled(), shadowed()).run(failing(1)).version == "v2"
+    assert world.runner(labeled(), make_spec(promotion="manual")).run(failing(2)).version == "v3"
+    assert watched(world) == [("v2", "watching")]
 
 
 def test_candidates_of_a_command_are_told_in_the_lineage(world: World) -> None:

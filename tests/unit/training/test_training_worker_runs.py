@@ -52,7 +52,7 @@ def trainer(runs: RunStore, runner: Any) -> Trainer:
     nothing: Any = None
     return Trainer(
         {}, group="g", commands_topic="c", dead_letters_topic="d", runs=runs, relay=nothing, runner=runner,
-        stopping=threading.Event(), producer=nothing, owner="trainer-1",
+        stopping=threading.Event(), producer=nothing, putting_off=nothing, owner="trainer-1",
     )  # fmt: skip
 
 
@@ -86,7 +86,6 @@ def test_an_attempt_that_breaks_off_says_so_and_the_next_goes_on(runs: RunStore)
 @pytest.mark.parametrize(
     "error",
     [
-        OSError("the bucket does not answer"),
         LogReadError("no broker"),
         KafkaException("no broker"),
         OperationalError("select", {}, Exception("away")),

@@ -51,7 +51,7 @@ class Port:
 def port(registry: Registry) -> Iterator[Port]:
     told: list[str] = []
     actions = Actions(registry, TOKEN, lambda: told.append("told"), retrain, lambda: 1000)
-    with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=actions.post) as server:
+    with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=actions.post, admit=actions.admit) as server:
         yield Port(server, told)
 
 
@@ -66,7 +66,8 @@ def test_retrain(port: Port, registry: Registry) -> None:
     said = {"model": "late", "command_id": "new prices, says ada (HTTP)"}
     assert port.post("/models/late/retrain", asked) == (202, said)
     assert port.told == ["told"]
-    assert port.post("/models/none/retrain", asked)[0] == 409
+    registry.ensure_model("other", "binary", "digest")  # registered, but the trainer has no spec of it
+    assert port.post("/models/other/retrain", asked)[0] == 409
     assert port.post("/models/late/retrain", SAID)[0] == 409
 
 
@@ -86,6 +87,15 @@ def test_approve_and_roll_back(port: Port, registry: Registry) -> None:
     assert port.told == ["told"]
     status, said = port.post("/models/late/rollback", {"by": "ada", "reason": "complaints"})
     assert (status, said["champion"]) == (200, "v1")
+
+
+def test_approving_all_the_same_is_asked_for(port: Port, registry: Registry) -> None:
+    registry.register_version(NewVersion(model_id="late", version="v4", lineage={"compared_with": "v0"}))
+    registry.await_approval("late", "v4", "asked", 2)
+    status, said = port.post("/models/late/approve", SAID | {"version": "v4"})
+    assert status == 409
+    assert "--force" in str(said["error"])
+    assert port.post("/models/late/approve", SAID | {"version": "v4", "force": True})[1]["champion"] == "v4"
 
 
 def test_promote_and_reject(port: Port, registry: Registry) -> None:
@@ -122,6 +132,12 @@ def test_without_the_token_nothing_happens_and_nothing_is_said(
     assert len(registry.history("late")) == before
 
 
+def test_without_the_token_a_body_is_not_read(port: Port) -> None:
+    with socket.create_connection(("127.0.0.1", port.server.port), timeout=5) as raw:
+        raw.sendall(b"POST /models/late/approve HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        assert b" 401 " in raw.recv(1000)
+
+
 def test_without_a_token_in_the_settings_there_are_no_actions(registry: Registry) -> None:
     for header in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):
         status, _ = Actions(registry, None, lambda: None, retrain).post(
@@ -137,7 +153,6 @@ def test_without_a_token_in_the_settings_there_are_no_actions(registry: Registry
         ("/models/late/delete", SAID, 404),
         ("/models/late/promote/more", SAID, 404),
         ("/metrics", SAID, 404),
-        ("/models/none/promote", SAID, 409),
         ("/models/late/promote", SAID | {"version": "v9"}, 409),
         ("/models/late/promote", {"by": "ada", "reason": "x"}, 409),
         ("/models/late/promote", SAID | {"reason": "  "}, 409),
@@ -157,6 +172,14 @@ def test_bad_requests(port: Port, registry: Registry, path: str, body: object, s
     assert answered == status
     assert said["error"]
     assert champion(registry) == "v1"
+    assert port.told == []
+
+
+@pytest.mark.parametrize("action", ["promote", "approve", "reject", "rollback", "retrain"])
+def test_a_model_that_nobody_knows_is_not_found(port: Port, action: str) -> None:
+    for said in (SAID, {"by": "ada", "reason": "new prices"}):
+        found = port.post(f"/models/l%C3%A4te/{action}", said)
+        assert found == (404, {"error": "the registry holds no model 'läte'; see 'driftloop models list'"})
     assert port.told == []
 
 

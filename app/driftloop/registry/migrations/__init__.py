@@ -21,7 +21,18 @@ from sqlalchemy import Connection, inspect, select
 
 from driftloop.registry.tables import metadata, schema_version
 
-__all__ = ["FOLDER", "VERSION_TABLE", "Step", "Where", "head", "migration_context", "run_steps", "scripts", "where_is"]
+__all__ = [
+    "FOLDER",
+    "VERSION_TABLE",
+    "Step",
+    "Where",
+    "head",
+    "migration_context",
+    "nowhere",
+    "run_steps",
+    "scripts",
+    "where_is",
+]
 
 FOLDER = Path(__file__).parent
 #: Not Alembic's own name: other programs that use it may share the database.
@@ -41,12 +52,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Where:
-    """At which revision a database is. ``revision`` None: it has no tables of driftloop.
+    """At which revision a database is. ``revision`` None: it has no tables of driftloop, or (``absent``) is not there.
 
-    ``pending``: the steps from there to the newest, in order; empty unless ``state`` is ``empty`` or ``older``.
+    ``pending``: the steps from there to the newest, in order; empty if ``state`` is ``current``, ``newer`` or
+    ``foreign``.
     """
 
-    state: Literal["empty", "current", "older", "newer", "foreign"]
+    state: Literal["absent", "empty", "current", "older", "newer", "foreign"]
     revision: str | None
     pending: tuple[Step, ...] = ()
 
@@ -88,6 +100,11 @@ def where_is(connection: Connection) -> Where:
     if revision.isdecimal() and int(revision) > int(head()):
         return Where("newer", revision)
     return Where("foreign", revision)
+
+
+def nowhere() -> Where:
+    """For a database that is not there."""
+    return Where("absent", None, _steps_after(None))
 
 
 def _revision(connection: Connection) -> str | None:

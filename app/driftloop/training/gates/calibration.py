@@ -108,7 +108,7 @@ def _against_champion(trial: Trial, gate: GateSpec) -> Iterator[GateDetail]:
     champion, margin, task = trial.champion, gate.margin, trial.spec.task
     if margin is None or champion is None or task == "ranking":
         return
-    fair = np.flatnonzero(trial.fair_rows(champion)[0])
+    fair = np.flatnonzero(trial.fair_rows(champion).chosen)
     names = gate.bounds or _USUAL[task]
     for metric in names:
         if task == "binary" and metric in ("slope", "intercept"):

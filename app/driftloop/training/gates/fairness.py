@@ -108,7 +108,7 @@ def _of_column(trial: Trial, gate: GateSpec, column: str) -> Iterator[GateDetail
             rows=sum(group.rows for group in groups), note=f"{gap.groups[0]} against {gap.groups[1]}",
         )  # fmt: skip
     if gate.margin is not None and trial.champion is not None:
-        fair = np.flatnonzero(trial.fair_rows(trial.champion)[0])
+        fair = np.flatnonzero(trial.fair_rows(trial.champion).chosen)
         rows, _ = _groups(trial, column, fair, minimum)
         for metric in gate.bounds or _USUAL:
             yield _against(trial, gate, trial.champion, column, metric, rows, gate.margin)

@@ -7,6 +7,7 @@ import math
 from driftloop.events.decisions import GateResult, GateVerdict
 from driftloop.spec.gates import GateSpec
 from driftloop.training.comparison import DEFAULT_METRIC, Comparison, compare
+from driftloop.training.gates.fair_rows import FairRows
 from driftloop.training.gates.trial import Trial, unusable
 from driftloop.training.gates.verdicts import finite
 
@@ -14,7 +15,7 @@ __all__ = ["judge_metric"]
 
 
 def judge_metric(trial: Trial, gate: GateSpec) -> GateResult:
-    """Paired bootstrap on rows that the champion has not seen in training, where there are enough of them."""
+    """Paired bootstrap on rows that the champion has not learned; undecided if they are too few."""
     spec, champion = trial.spec, trial.champion
     metric = gate.metric or DEFAULT_METRIC[spec.task]
     margin = gate.margin or 0.0
@@ -37,13 +38,16 @@ def judge_metric(trial: Trial, gate: GateSpec) -> GateResult:
     broken = unusable(spec, trial.candidate.scores)
     if broken is not None:
         return result(False, "failed", f"the challenger's predictions cannot be compared: {broken}")
-    fair, seen = trial.fair_rows(champion)
+    fair = trial.fair_rows(champion)
+    if fair.too_few(trial.minimum_rows(gate)):
+        return result(False, "insufficient", _too_few(fair, champion.version, trial.minimum_rows(gate)))
+    rows = fair.chosen
     found = compare(
         spec.task,
         metric,
-        trial.labels[fair],
-        trial.candidate.scores[fair],
-        champion.scores[fair],
+        trial.labels[rows],
+        trial.candidate.scores[rows],
+        champion.scores[rows],
         seed=trial.seed,
         confidence=gate.confidence,
         decision_threshold=spec.performance.decision_threshold,
@@ -51,7 +55,15 @@ def judge_metric(trial: Trial, gate: GateSpec) -> GateResult:
     decisive = found.difference if gate.mode == "better" else found.low
     passed = math.isfinite(decisive) and decisive > bound
     verdict: GateVerdict = "passed" if passed else "failed" if math.isfinite(decisive) else "insufficient"
-    return result(passed, verdict, _sentence(gate, found, champion.version, bound, passed, seen), found)
+    return result(passed, verdict, _sentence(gate, found, champion.version, bound, passed, fair.learned), found)
+
+
+def _too_few(fair: FairRows, version: str, minimum: int) -> str:
+    return (
+        f"insufficient: only {int(fair.chosen.sum()):,} of {fair.known:,} holdout rows are later than what champion "
+        f"{version} has learned, and {min(minimum, fair.known):,} are needed (minimum_rows); wait for labels of later "
+        "predictions (policy.warm_up leaves a new champion alone until they are there)"
+    )
 
 
 def _sentence(gate: GateSpec, result: Comparison, version: str, bound: float, passed: bool, seen: int) -> str:

@@ -97,7 +97,7 @@ def _details(trial: Trial, gate: GateSpec, metric: str, judged: Predict, chosen:
         fall = _fall(trial, gate, metric, trial.candidate.scores[chosen], said, chosen)
         yield _absolute(trial, gate, change, fall, few)
         if gate.margin is not None and champion is not None and champion.predict is not None:
-            yield _against(trial, gate, metric, change, fall, champion, chosen, few)
+            yield _against(trial, gate, metric, change, said, champion, chosen)
 
 
 def _fall(
@@ -141,26 +141,31 @@ def _against(
     gate: GateSpec,
     metric: str,
     change: Perturbation,
-    fall: Comparison,
+    perturbed: Floats,
     champion: Rival,
     chosen: Rows,
-    few: bool,
 ) -> GateDetail:
-    """How much further the metric falls than the champion's on the same perturbed rows, all of the holdout.
-
-    Rows that the champion was trained on count too: what is compared is a loss of metric, not the metric. The limits
-    take the two falls for independent: wider than need be where both models suffer from the same rows.
+    """How much further the metric falls than the champion's on the same perturbed rows, of those that it has not
+    learned: on the others it falls from a height that it does not have in production, which would excuse the
+    challenger. The limits take the two falls for independent: wider than need be where both models suffer from the same
+    rows.
     """
     assert champion.predict is not None
     assert gate.margin is not None
     name = f"{change.name}, against {champion.version}"
+    fair = np.arange(len(chosen))
+    if not trial.spec.training.compare_on_learned:
+        fair = np.flatnonzero(trial.fair_rows(champion).chosen[chosen])
+    rows = chosen[fair]
     said, why = attempt(trial.spec, champion.predict, change.frame)
     if said is None:
         return GateDetail(
-            name=name, verdict="info", rows=fall.rows, note=f"the champion fails here, the challenger does not: {why}"
+            name=name, verdict="info", rows=len(rows), note=f"the champion fails here, the challenger does not: {why}"
         )
-    mine = _fall(trial, gate, metric, champion.scores[chosen], said, chosen)
+    fall = _fall(trial, gate, metric, trial.candidate.scores[rows], perturbed[fair], rows)
+    mine = _fall(trial, gate, metric, champion.scores[rows], said[fair], rows)
     value = fall.difference - mine.difference
+    few = len(rows) < trial.minimum_rows(gate)
     if few or not math.isfinite(value):
         note = f"{trial.minimum_rows(gate)} rows are needed" if few else f"{metric} is undefined"
         return GateDetail(name=name, verdict="insufficient", bound=gate.margin, rows=fall.rows, note=note)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pandas as pd
+from msgspec import structs
 from numpy.typing import NDArray
 
 from driftloop.events.decisions import GateResult
@@ -61,7 +62,7 @@ def first_failure(results: Sequence[GateResult]) -> GateResult | None:
 
 def _judged(trial: Trial, gate: GateSpec) -> GateResult:
     try:
-        return _GATES[gate.gate](trial, gate)
+        return _with_left_out(trial, gate, _GATES[gate.gate](trial, gate))
     except Exception as error:  # noqa: BLE001 - a model may raise anything; it is not passed, and the other gates are still run
         return GateResult(
             gate=gate.gate,
@@ -71,3 +72,11 @@ def _judged(trial: Trial, gate: GateSpec) -> GateResult:
             sentence=f"the gate could not be run: {type(error).__name__}: {error}",
             verdict="failed",
         )
+
+
+def _with_left_out(trial: Trial, gate: GateSpec, result: GateResult) -> GateResult:
+    """What lacks rows to compare on says how many the champion has learned: later on there are others."""
+    compares = gate.gate in ("metric", "slices") or gate.margin is not None
+    if result.verdict != "insufficient" or trial.champion is None or not compares:
+        return result
+    return structs.replace(result, left_out=trial.fair_rows(trial.champion).left_out or None)

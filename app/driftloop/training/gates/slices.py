@@ -83,7 +83,7 @@ def _compared(
 ) -> Iterator[tuple[GateDetail, Comparison | None]]:
     """Each slice with its comparison, None if there are too few rows or the metric is undefined on them."""
     spec = trial.spec
-    fair = np.flatnonzero(trial.fair_rows(champion)[0])
+    fair = np.flatnonzero(trial.fair_rows(champion).chosen)
     minimum = trial.minimum_rows(gate)
     for declared in gate.columns or spec.segments:
         columns = {name: trial.frame[name].iloc[fair].tolist() for name in segment_names(declared)}

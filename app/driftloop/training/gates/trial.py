@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from driftloop.profiles.columns import Columns
 from driftloop.spec.gates import GateSpec
 from driftloop.spec.model import ModelSpec
+from driftloop.training.gates.fair_rows import FairRows, fair_rows
 
 __all__ = ["Candidate", "Predict", "Reference", "Rival", "Trial", "attempt", "seed_from", "unusable"]
 
@@ -82,15 +83,11 @@ class Trial:
         """Fewer rows are not judged: the gate's own number, else the model's."""
         return self.spec.minimum_rows if gate.minimum_rows is None else gate.minimum_rows
 
-    def fair_rows(self, champion: Rival) -> tuple[NDArray[np.bool_], int]:
-        """The rows (n,) to compare with the champion on, and how many of them it has seen in training.
-
-        Rows that it was trained on would flatter it; they are used only if too few others are left.
-        """
+    def fair_rows(self, champion: Rival) -> FairRows:
+        """The rows to compare with the champion on: those that it has not learned."""
         finite = np.isfinite(champion.scores.reshape(len(champion.scores), -1)).all(axis=1)
-        enough = int((champion.unseen & finite).sum()) >= self.spec.minimum_rows
-        fair = (champion.unseen if enough else champion.known) & finite
-        return fair, int((fair & ~champion.unseen).sum())
+        learned_if_fewer_than = self.spec.minimum_rows if self.spec.training.compare_on_learned else None
+        return fair_rows(champion.known & finite, champion.unseen, learned_if_fewer_than=learned_if_fewer_than)
 
 
 def unusable(spec: ModelSpec, predictions: Floats) -> str | None:

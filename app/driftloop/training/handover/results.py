@@ -26,7 +26,7 @@ from driftloop.registry.runs import RunStore
 from driftloop.training.artifacts import SUFFIX
 from driftloop.training.handover.credentials import CredentialsError, Keyring
 from driftloop.training.handover.messages import Artifact, Request, Result, encode
-from driftloop.training.handover.signature import refusal
+from driftloop.training.handover.signature import refusal, untimely
 
 __all__ = ["MOST_BODY_BYTES", "RESULT_PATH", "ResultRefused", "Results", "take_result"]
 
@@ -37,6 +37,7 @@ MOST_BODY_BYTES = 16 * 2**20
 RESULT_PATH = re.compile(r"/runs/(?P<command>[A-Za-z0-9_.:-]{1,64})/result")
 
 Answer = tuple[HTTPStatus, dict[str, object]]
+_NO_SUCH_PATH: Answer = HTTPStatus.NOT_FOUND, {"error": "no such path: POST /runs/COMMAND_ID/result"}
 
 
 class ResultRefused(ValueError):
@@ -118,11 +119,18 @@ class Results:
         self._publish = publish
         self._clock = clock
 
+    def admit(self, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """Refuses what no body makes acceptable, None for the rest: strangers are not to keep the trainer reading."""
+        if RESULT_PATH.fullmatch(path) is None:
+            return _NO_SUCH_PATH
+        problem = untimely({name.lower(): value for name, value in headers.items()}, self._clock())
+        return None if problem is None else (HTTPStatus.UNAUTHORIZED, {"error": problem})
+
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Status and JSON content for one request. Says nothing about runs to who has no key."""
         match = RESULT_PATH.fullmatch(path)
         if match is None:
-            return HTTPStatus.NOT_FOUND, {"error": "no such path: POST /runs/COMMAND_ID/result"}
+            return _NO_SUCH_PATH
         try:
             return self._answer(match["command"], {name.lower(): value for name, value in headers.items()}, body)
         except SQLAlchemyError as error:
@@ -179,5 +187,4 @@ class Results:
         problems = [refusal(key, headers, body, self._clock()) for key in keys]
         if None in problems:
             return None
-        # One key's refusal may be that of the clock, which says more than that of another that does not fit.
-        return HTTPStatus.UNAUTHORIZED, {"error": str(max((text or "" for text in problems), key=len))}
+        return HTTPStatus.UNAUTHORIZED, {"error": str(problems[0])}

@@ -14,7 +14,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-__all__ = ["HEADERS", "TOLERANCE_S", "SignatureError", "key_of", "refusal", "signed_headers"]
+__all__ = ["HEADERS", "TOLERANCE_S", "SignatureError", "key_of", "refusal", "signed_headers", "untimely"]
 
 #: A request may be so much older or newer than the clock.
 TOLERANCE_S = 300
@@ -45,11 +45,22 @@ def signed_headers(key: bytes, identity: str, seconds: int, body: bytes) -> dict
     return dict(zip(HEADERS, (identity, str(seconds), f"v1,{signature}"), strict=True))
 
 
-def refusal(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> str | None:
-    """Why a request is not accepted, None if it is. ``headers`` in lower case; ``now`` in seconds since 1970."""
+def untimely(headers: Mapping[str, str], now: float) -> str | None:
+    """Why a request is not accepted whatever its body is, None if that hangs on the body. ``headers`` in lower case;
+    ``now`` in seconds since 1970."""
     identity, stamp, signatures = (headers.get(name, "") for name in HEADERS)
     if not identity or not signatures or not _SECONDS.fullmatch(stamp):
         return f"this needs the headers {', '.join(HEADERS)} of Standard Webhooks"
+    if abs(now - int(stamp)) > TOLERANCE_S:
+        return f"the request is signed for a time more than {TOLERANCE_S // 60} minutes from now"
+    return None
+
+
+def refusal(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> str | None:
+    """Why a request is not accepted, None if it is. ``headers`` in lower case; ``now`` in seconds since 1970."""
+    if early := untimely(headers, now):
+        return early
+    identity, stamp, signatures = (headers[name] for name in HEADERS)
     expected = _digest(key, identity, stamp, body)
     fits = False
     for part in signatures.split()[:_MOST_SIGNATURES]:
@@ -60,12 +71,7 @@ def refusal(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> 
             continue
         # Every one is compared, so that the time says nothing about which.
         fits |= version == "v1" and hmac.compare_digest(given, expected)
-    if not fits:
-        return "the signature does not fit"
-    # After the signature: who has no key learns nothing about the clock.
-    if abs(now - int(stamp)) > TOLERANCE_S:
-        return f"the request is signed for a time more than {TOLERANCE_S // 60} minutes from now"
-    return None
+    return None if fits else "the signature does not fit"
 
 
 def _digest(key: bytes, identity: str, stamp: str, body: bytes) -> bytes:

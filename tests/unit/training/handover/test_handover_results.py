@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from driftloop.cli.runs import app
 from driftloop.events.decisions import RetrainCommand
+from driftloop.observability import server
 from driftloop.observability.server import ObservabilityServer, serve
 from driftloop.registry import ArtifactStore, RunStore, create_schema, open_engine
 from driftloop.registry.errors import ArtifactError
@@ -103,7 +104,9 @@ def port(tmp_path: Path, settings: Settings) -> Iterator[Port]:
     def most(path: str) -> int | None:
         return MOST_BODY_BYTES if RESULT_PATH.fullmatch(path) else None
 
-    with serve(CollectorRegistry(), "127.0.0.1", 0, {}, post=port.results.post, most_body_bytes=most) as server:
+    with serve(
+        CollectorRegistry(), "127.0.0.1", 0, {}, post=port.results.post, admit=port.results.admit, most_body_bytes=most
+    ) as server:
         port.server = server
         yield port
     port.engine.dispose()
@@ -235,24 +238,82 @@ def test_without_a_key_no_results_are_taken(port: Port, tmp_path: Path) -> None:
     assert "DRIFTLOOP_HANDOVER_KEY" in answer["error"]
 
 
-def test_large_bodies_are_for_results_alone_and_one_at_a_time(port: Port) -> None:
-    large = base64.b64encode(b"m" * 200_000).decode()
-    digest = hashlib.sha256(b"m" * 200_000).hexdigest()
-    content = succeeded(sha256=digest, content=large)
-    assert port.post(content, path="/models/m/approve")[0] == 413
+def large(content: bytes = b"m" * 200_000) -> dict[str, Any]:
+    """A result with more than the 64 KiB that anybody may send."""
+    return succeeded(sha256=hashlib.sha256(content).hexdigest(), content=base64.b64encode(content).decode())
+
+
+def begun(port: Port, length: int = 100_000, **headers: str) -> socket.socket:
+    """A request whose body is still to come."""
     assert port.server is not None
-    with socket.create_connection(("127.0.0.1", port.server.port)) as slow:
-        head = f"POST /runs/{ID}/result HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
-        slow.sendall(head.encode())
+    opened = socket.create_connection(("127.0.0.1", port.server.port), timeout=10)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    opened.sendall(f"POST /runs/{ID}/result HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{lines}\r\n".encode())
+    return opened
+
+
+#: What a stranger can have: the form is right, and nothing can be known of the signature before the body is there.
+FORGED = signed_headers(b"a stranger's key", "msg_1", int(NOW), b"")
+
+
+def test_large_bodies_are_for_results_alone_and_one_at_a_time(port: Port) -> None:
+    assert port.post(large(), path="/models/m/approve")[0] == 413
+    with begun(port, **FORGED) as slow:
         time.sleep(0.3)
-        assert port.post(content)[0] == 503
+        assert port.post(large())[0] == 503
         assert port.post(failed(command="risk"), command="risk", key=RISK)[0] == 202, "small ones go on"
         slow.sendall(b" " * 100_000)
-        slow.recv(100)
-    assert port.post(content)[0] == 202
-    with socket.create_connection(("127.0.0.1", port.server.port)) as huge:
-        huge.sendall(f"POST /runs/{ID}/result HTTP/1.1\r\nHost: x\r\nContent-Length: {2**30}\r\n\r\n".encode())
-        assert b"413" in huge.recv(100)
+        assert b" 401 " in slow.recv(100)
+    assert port.post(large())[0] == 202
+    with begun(port, 2**30) as huge:
+        assert b" 413 " in huge.recv(100)
+
+
+def test_a_body_that_trickles_has_one_deadline_for_all_of_it(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_BODY_PATIENCE_S", 1.0)
+    with begun(port, **FORGED) as slow:
+        began_s = time.monotonic()
+        answer = b""
+        slow.settimeout(0.1)
+        while not answer:
+            assert time.monotonic() - began_s < 10, "bytes that go on coming keep the others out for good"
+            slow.sendall(b" ")
+            try:
+                answer = slow.recv(1000)
+            except TimeoutError:
+                continue
+        assert b" 408 " in answer
+        assert port.post(large())[0] == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {name: value for name, value in FORGED.items() if name != "webhook-signature"},
+        {**FORGED, "webhook-timestamp": str(int(NOW) - 301)},
+        {**FORGED, "webhook-timestamp": "soon"},
+    ],
+)
+def test_what_its_headers_refuse_is_not_read(port: Port, headers: dict[str, str]) -> None:
+    with begun(port, **headers) as slow:
+        assert b" 401 " in slow.recv(1000), "answered while the body is still to come"
+        assert port.post(large())[0] == 202, "and others are not kept waiting"
+
+
+def test_who_sends_all_of_a_refused_body_gets_the_answer(port: Port) -> None:
+    status, answer = port.post(large(b"m" * 8_000_000), key=None)
+    assert status == 401
+    assert "webhook-signature" in answer["error"]
+
+
+def test_a_body_that_ends_early_is_not_taken(port: Port) -> None:
+    body = json.dumps(failed()).encode()
+    with begun(port, len(body) + 1, **signed_headers(key_of(KEY), "msg_1", int(NOW), body)) as cut:
+        cut.sendall(body)
+        cut.shutdown(socket.SHUT_WR)
+        assert cut.recv(1000) == b""
+    assert port.kept() is None
 
 
 def test_the_command_line_reports_the_same(port: Port, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,13 @@ from driftloop.training.child import TrainingProcesses
 from driftloop.training.child_work import work_in
 from driftloop.training.dataset import OffsetRange, TrainingSet
 from driftloop.training.estimators import fit
+from driftloop.training.file_trouble import SharedFiles, Tries
 from driftloop.training.handover.credentials import Keyring
 from driftloop.training.handover.dispatch import Dispatcher
 from driftloop.training.handover.messages import Artifact, Result
 from driftloop.training.handover.results import take_result
 from driftloop.training.handover.step import Handing
+from driftloop.training.putting_off import PuttingOff
 from driftloop.training.reproduction import CannotReproduce, reproduce
 from driftloop.training.run import CommandRunner
 from driftloop.training.worker import Trainer
@@ -106,9 +109,11 @@ class World:
             folder=self.folder / "trainer", processes=self.processes, handing=handing,
         )  # fmt: skip
         nothing: Any = None
+        stopping = threading.Event()
         Trainer(
             {}, group="g", commands_topic="c", dead_letters_topic="d", runs=self.runs, relay=nothing, runner=runner,
-            stopping=threading.Event(), producer=nothing, owner="trainer-1",
+            stopping=stopping, producer=nothing, owner="trainer-1",
+            putting_off=PuttingOff(self.runs, SharedFiles(self.files, self.folder / "trainer"), Tries(), stopping),
         )._carry_out(COMMAND)  # fmt: skip
 
     def dispatcher(self, **more: Any) -> Dispatcher:
@@ -251,9 +256,20 @@ def test_a_store_that_is_away_decides_nothing(world: World, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(world.files, "read", away)
-        with pytest.raises(OSError, match="does not answer"):
-            world.take(spec)
-    assert world.run()[0] is None
+        # It waits in there until the store answers.
+        waiting = threading.Thread(target=world.take, args=(spec,))
+        waiting.start()
+        deadline = time.monotonic() + 30
+        while "the bucket does not answer" not in world.told() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        told = world.told()
+    assert "no command can be carried out: the artifact store" in told
+    waiting.join(30)
+    run = world.runs.get(COMMAND.command_id)
+    assert run is not None
+    assert (run.outcome, run.tries) == (None, 0)
+    while not world.runs.due(time.time()):
+        time.sleep(0.02)
     world.take(spec)
     assert world.run()[:2] == ("promoted", "v2")
 
