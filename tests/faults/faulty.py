@@ -4,21 +4,28 @@
 dies (``before:0 amid:2``), one a life, counted in files of ``FAULTY_FOLDER`` so that a process that was started again
 goes on to the next. ``FAULTY_HEARTBEAT_S``: how long the loop may be silent; SIGUSR1 then blocks it for
 ``FAULTY_BLOCK_S``.
+
+``FAULTY_SLOW``: services that take so many seconds longer for every batch (``monitor:0.05 assessor:1``); each time one
+line says so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from driftloop.cli.main import main as command_line
+from driftloop.events.batch import RecordBatch
 from driftloop.registry import OutboxRow, Relay
 from driftloop.streaming import worker
+from driftloop.streaming.assessor import AssessorService
+from driftloop.streaming.monitor import MonitorService
 from driftloop.training import service
 from faults.relay_child import Send, faulty
 
@@ -27,7 +34,7 @@ Fault = tuple[str, int, Path]
 
 def _next_fault() -> Fault | None:
     """The point of this life: its name, before which publish, and the file that says that it was reached."""
-    role = sys.argv[-1]
+    role = next(name for name in ("monitor", "assessor", "trainer") if name in sys.argv)
     folder = Path(os.environ["FAULTY_FOLDER"])
     for number, point in enumerate(os.environ["FAULTY_RELAY"].split()):
         if not (folder / f"{role}-{number}").exists():
@@ -54,7 +61,21 @@ def _damaged(send: Send, fault: Fault | None) -> Send:
     return sending
 
 
+def _slow(service: Any, name: str, delay_s: float) -> None:
+    honest: Callable[..., Awaitable[None]] = service.take
+
+    async def take(self: Any, batch: RecordBatch) -> None:
+        print(f"slow {name}: {len(batch)} records", flush=True)
+        await asyncio.sleep(delay_s)
+        await honest(self, batch)
+
+    service.take = take
+
+
 def main() -> None:
+    for slow in os.environ.get("FAULTY_SLOW", "").split():
+        name, delay = slow.split(":")
+        _slow({"monitor": MonitorService, "assessor": AssessorService}[name], name, float(delay))
     if "FAULTY_RELAY" in os.environ:
         fault = _next_fault()
         honest: Callable[..., None] = Relay.__init__

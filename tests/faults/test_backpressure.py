@@ -1,7 +1,8 @@
 """A burst that a worker cannot keep up with stays in the topics: no event is lost, and memory does not grow with it.
 
-Two backlogs with the same rows in every window, one some times as long as the other one.
-``DRIFTLOOP_TEST_BURST=5000000`` makes the longer one so many events.
+Two backlogs with the same rows in every window, one some times as long as the other one, and a worker whose monitor and
+assessor are slow on purpose: the assessor falls behind the monitor as the monitor does behind the topics.
+``DRIFTLOOP_TEST_BURST=5000000`` makes the longer backlog so many events.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 SHORT = 200_000
 LONG = int(os.environ.get("DRIFTLOOP_TEST_BURST", "600000"))
+#: Seconds more for every batch. The monitor publishes twice a second, and the assessor takes that up once a second.
+SLOW = {"FAULTY_SLOW": "monitor:0.02 assessor:1"}
 #: Between two runs of the same worker on the same backlog peaks differ by some MiB; every event of the longer backlog
 #: that were kept would add a kilobyte or so.
 ROOM_BYTES = 48 * 1024 * 1024
@@ -33,7 +36,17 @@ def burst(broker: Broker, name: str, folder: Path, events: int) -> Run:
     )
     world.prepare(settings)
     backlog = write_backlog(settings, events)
-    run = work_off(settings, backlog, folder / "worker.log", timeout_s=max(150.0, events / 4_000))
+    run = work_off(
+        settings,
+        backlog,
+        folder / "worker.log",
+        timeout_s=max(150.0, events / 4_000),
+        module="faults.faulty",
+        environment=SLOW,
+    )
+    log = (folder / "worker.log").read_text(errors="replace")
+    assert log.count("slow monitor:") >= events // settings.batch_records
+    assert log.count("slow assessor:") >= 3
     print(f"{events:,} events: {run.seconds:.0f} s, peak {run.peak_bytes / 2**20:.0f} MiB, {run.rows:,} rows")
     assert (run.rows, run.labeled, run.dead_letters) == (backlog.predictions, backlog.predictions, 0)
     return run

@@ -53,7 +53,7 @@ def test_monitors_that_come_and_go_change_nothing(
             # Rows of the day wait for their labels: what moves has something to lose.
             print(f"seed {seed}, before piece {piece} of {pieces}: {step(cluster, plan[piece])}")
 
-    disturbed = workload.run(settings, tmp_path, disturb, monitors=2)
+    disturbed = workload.run(settings, tmp_path, disturb, monitors=2, pace_s=workload.SLOW_S)
     assert len(plan) == 5
     assert (found := differences(undisturbed, disturbed)) == [], "\n".join(found[:20])
     took_over = sum(log.read_text(errors="replace").count("partitions ready") for log in tmp_path.glob("monitor-*.log"))

@@ -55,7 +55,7 @@ def test_one_of_three_brokers_is_killed(
         if piece == pieces // 3 + down_for:
             kafka_cluster.brokers[victims[0]].start()
 
-    disturbed = workload.run(settings, tmp_path, disturb)
+    disturbed = workload.run(settings, tmp_path, disturb, pace_s=workload.SLOW_S)
     assert victims
     assert (found := differences(undisturbed, disturbed)) == [], "\n".join(found[:20])
     cluster_is_whole(kafka_cluster, settings.topics.predictions)

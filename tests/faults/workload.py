@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from driftloop.events.decisions import ModelEvent
 from driftloop.kafka.config import client_config
 from driftloop.kafka.embedded import free_port
 from driftloop.kafka.log_reader import end_offsets
+from driftloop.registry import Run, RunStore, open_engine
 from driftloop.replay.published import read_events, read_published
 from driftloop.settings import Settings
 from driftloop.streaming.recovery import latest_progress
@@ -25,6 +27,12 @@ DAYS, PER_DAY = 10, 400
 REPORTS = DAYS * 2 * 3 + 1
 #: Version v1 is there from the start; the drift leads to one retrain command and so to v2.
 VERSIONS = ["v1", "v2"]
+
+#: In place of the number of a piece: none is published yet, and the processes are still starting.
+STARTING = -1
+#: Seconds from one piece to the next: where nothing is to fall between them, and where processes and brokers that come
+#: and go are to find the others at work.
+QUICK_S, SLOW_S = 0.1, 0.5
 
 Disturb = Callable[[Cluster, int, int], None]
 
@@ -66,8 +74,10 @@ def run(
     monitors: int = 1,
     environment: dict[str, str] | None = None,
     module: str = "driftloop",
+    pace_s: float = 0.2,
 ) -> Outcome:
-    """Publish the history in pieces; ``disturb(cluster, piece, pieces)`` is called before each. Returns when everything
+    """Publish the history in pieces, one in ``pace_s``. ``disturb(cluster, piece, pieces)`` is called before each, with
+    :data:`STARTING` while the processes start, and with ``piece == pieces`` after the last. Returns when everything
     that must follow is published and stored; whatever was done meanwhile, nobody may have said that it is not alive,
     and what was said must be the known answer."""
     world.prepare(settings)
@@ -75,10 +85,15 @@ def run(
     pieces = [sent[start : start + 250] for start in range(0, len(sent), 250)]
     with Cluster(settings, folder, monitors=monitors, environment=environment, module=module) as cluster:
         cluster.start_all()
-        for index, piece in enumerate(pieces):
-            disturb(cluster, index, len(pieces))
-            cluster.mend()
-            world.publish(settings, piece)
+        disturb(cluster, STARTING, len(pieces))
+        cluster.wait_until_started()
+        with world.publisher(settings) as publish:
+            for index, piece in enumerate(pieces):
+                disturb(cluster, index, len(pieces))
+                cluster.mend()
+                publish(piece)
+                time.sleep(pace_s)
+        disturb(cluster, len(pieces), len(pieces))
         cluster.wait_for("all reports", lambda: len(read_published(settings).reports) >= REPORTS)
         cluster.wait_for("all records taken in", lambda: _all_read(settings))
         cluster.wait_for("the new version", lambda: _promoted(settings))
@@ -106,6 +121,14 @@ def against_answer(outcome: Outcome) -> list[str]:
         dead={origin: code for origin, (code, _) in outcome.dead.items()},
         dead_values={origin: value for origin, (_, value) in outcome.dead.items()},
     )
+
+
+def only_run(settings: Settings) -> Run:
+    """What the trainer has made of the one command."""
+    engine = open_engine(settings.resolved_database_url)
+    (run,) = RunStore(engine).runs("credit")
+    engine.dispose()
+    return run
 
 
 def _all_read(settings: Settings) -> bool:

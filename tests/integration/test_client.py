@@ -27,7 +27,8 @@ def settings(any_broker: Broker, settings_for: SettingsFor) -> Settings:
 
 
 def send(settings: Settings, topic: str, *events: Any, raw: bytes | None = None) -> None:
-    with Producer(client_config(settings)) as producer:
+    # For the id of an idempotent producer a new one waits half a second.
+    with Producer(client_config(settings, enable_idempotence=False)) as producer:
         for event in events:
             producer.produce(topic, msgspec.json.encode(event), event.model_id.encode())
         if raw is not None:

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 DAYS, PER_DAY = 10, 400
 # Inputs and outcomes of every day, over all rows and two regions; and the empty day before the end of time.
 REPORTS = DAYS * 2 * 3 + 1
+#: Between two pieces: some batches, and a publish of the worker's.
+PACE_S = 0.15
 KILLS = int(os.environ.get("DRIFTLOOP_TEST_KILLS", "2"))
 
 
@@ -48,18 +50,20 @@ def run(broker: Broker, name: str, folder: Path, kill_after: float | None, chanc
     kill_at = None if kill_after is None else round(kill_after * len(pieces))
     try:
         world.wait_for("a first report", lambda: "worker started" in worker.text(), worker)
-        for index, piece in enumerate(pieces):
-            if index == kill_at:
-                # The worker must be in the middle of it: windows reported before the kill, more records just sent.
-                world.wait_for("reports before the kill", lambda: bool(world.final_reports(settings)), worker)
-            world.publish(settings, piece)
-            if index == kill_at:
-                time.sleep(chance.uniform(0, 0.3))
-                worker.kill()
-                reported = len(world.final_reports(settings))
-                print(f"killed with {reported} of {REPORTS} reports written")
-                assert 0 < reported < REPORTS, "the kill did not fall into the middle"
-                worker = world.Process(settings, "worker", log=folder / "worker.log")
+        with world.publisher(settings) as publish:
+            for index, piece in enumerate(pieces):
+                if index == kill_at:
+                    # The worker must be in the middle of it: windows reported before the kill, more records just sent.
+                    world.wait_for("reports before the kill", lambda: bool(world.final_reports(settings)), worker)
+                publish(piece)
+                if index == kill_at:
+                    time.sleep(chance.uniform(0, 0.3))
+                    worker.kill()
+                    reported = len(world.final_reports(settings))
+                    print(f"killed with {reported} of {REPORTS} reports written")
+                    assert 0 < reported < REPORTS, "the kill did not fall into the middle"
+                    worker = world.Process(settings, "worker", log=folder / "worker.log")
+                time.sleep(PACE_S)
         expected = REPORTS
         world.wait_for("all reports", lambda: len(world.final_reports(settings)) >= expected, worker)
         world.wait_for("all published", lambda: len(read_published(settings).reports) >= expected, worker)

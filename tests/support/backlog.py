@@ -92,12 +92,16 @@ def work_off(
     *,
     timeout_s: float,
     on_sample: Callable[[Sample], None] = lambda _: None,
+    module: str = "driftloop",
+    environment: dict[str, str] | None = None,
 ) -> Run:
     """Start a worker on it, wait until every window of the backlog is reported, stop it, and count."""
     config, topics = client_config(settings), settings.topics
     run = Run()
     began_s = time.monotonic()
-    worker = world.Process(settings, "worker", log=log, life_s=round(timeout_s) + 60)
+    worker = world.Process(
+        settings, "worker", log=log, life_s=round(timeout_s) + 60, module=module, **(environment or {})
+    )
     last_ms = world.START + backlog.days * world.DAY
 
     def done() -> bool:

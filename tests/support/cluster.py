@@ -178,7 +178,8 @@ class Cluster:
 
     def start(self, name: str) -> None:
         role = name.split("-")[0]
-        command = ["trainer"] if role == "trainer" else ["worker", "--role", role]
+        # Whoever comes after a trainer that was killed waits for the end of its lease.
+        command = ["trainer", "--lease-seconds", "5"] if role == "trainer" else ["worker", "--role", role]
         web_port, metrics_port = self._ports.setdefault(name, (free_port(), free_port()))
         settings = self.settings.model_copy(
             update={
@@ -208,9 +209,9 @@ class Cluster:
         return "worker started" in (log := self.log(name)) or "trainer started" in log
 
     def start_all(self) -> None:
+        """Their processes; :meth:`wait_until_started` waits until they work."""
         for name in self.names:
             self.start(name)
-        self.wait_until_started()
 
     def wait_until_started(self) -> None:
         self.wait_for("everybody's start", lambda: all(self.started(name) for name in self.names))

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -173,11 +174,23 @@ def end_of_time(partitions: int | Settings, days: int) -> list[Event]:
     return events
 
 
+@contextmanager
+def publisher(settings: Settings) -> Iterator[Callable[[list[Event]], None]]:
+    """Publishes piece by piece; each is written when the call returns. A new producer waits half a second for the
+    broker to give it its id, so there is one for all pieces."""
+    with Producer(client_config(settings)) as producer:
+
+        def publish(events: list[Event]) -> None:
+            for _, topic, key, value in events:
+                producer.produce(f"{settings.topic_prefix}.{topic}", value, key.encode())
+            producer.flush()
+
+        yield publish
+
+
 def publish(settings: Settings, events: list[Event]) -> None:
-    producer = Producer(client_config(settings))
-    for _, topic, key, value in events:
-        producer.produce(f"{settings.topic_prefix}.{topic}", value, key.encode())
-    producer.close()
+    with publisher(settings) as publish_all:
+        publish_all(events)
 
 
 class Process:

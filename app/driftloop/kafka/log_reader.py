@@ -36,15 +36,15 @@ log = logging.getLogger(__name__)
 #: Without a record or an end-of-partition for this long the broker counts as gone.
 STALL_TIMEOUT_S = 30.0
 
+#: A partition was just made, or has moved to another broker.
+_NO_LEADER = frozenset({KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION})
 #: What the client says while it reconnects by itself.
-_PASSING = frozenset(
+_PASSING = _NO_LEADER | frozenset(
     {
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._TIMED_OUT,
         KafkaError._RESOLVE,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
     }
 )
 
@@ -342,15 +342,20 @@ def is_end(message: Message) -> bool:
 
 
 def _claimed_span(consumer: Consumer, place: TopicPartition, timeout_s: float) -> tuple[int, int]:
-    """Start and end of a partition as the broker says."""
-    try:
-        first, end = consumer.get_watermark_offsets(place, timeout_s, cached=False)
-    except KafkaException as error:
-        raise LogReadError(
-            f"cannot find start and end of {place.topic}[{place.partition}]: {error.args[0].str()}; check that the "
-            "partition exists and the broker is up"
-        ) from error
-    return int(first), int(end)
+    """Start and end of a partition as the broker says. Waits while its leader is not known, as when it is just made."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            first, end = consumer.get_watermark_offsets(place, max(0.1, deadline_s - time.monotonic()), cached=False)
+        except KafkaException as error:
+            if error.args[0].code() in _NO_LEADER and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+                continue
+            raise LogReadError(
+                f"cannot find start and end of {place.topic}[{place.partition}]: {error.args[0].str()}; check that the "
+                "partition exists and the broker is up"
+            ) from error
+        return int(first), int(end)
 
 
 def _high_watermark(consumer: Consumer, topic: str, partition: int) -> int | None:
