@@ -29,19 +29,19 @@ def opened(settings: Settings) -> Iterator[Engine]:
         engine.dispose()
 
 
-def call(action: Callable[[], T]) -> T:
-    """What the action gives; an error that a person can mend is one sentence and exit code 1."""
+def call(action: Callable[[], T], code: int = 1) -> T:
+    """What the action gives; an error that a person can mend is one sentence and this exit code."""
     try:
         return action()
     except (RegistryError, ValueError) as error:
-        fail(str(error))
+        fail(str(error), code)
     except OSError as error:  # a folder or an object store that cannot be used
-        fail(str(error))
+        fail(str(error), code)
     except SQLAlchemyError as error:
-        fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+        fail(f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL", code)
 
 
-def fail(text: str) -> NoReturn:
-    """Say what is wrong and end with exit code 1."""
+def fail(text: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and end with this exit code."""
     typer.echo(text, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)

@@ -152,8 +152,7 @@ def _print_origin(content: dict[str, Any]) -> None:
         query = manifest.get("query")
         if query:
             asked = f"{format_time(query['from_ms'])} to {format_time(query['to_ms'])}"
-            candidate = f", candidate {query['candidate']}" if query["candidate"] else ""
-            typer.echo(f"query: model {query['model']}, {asked}{candidate}, by {query['code_version']}")
+            typer.echo(f"query: model {query['model']}, {asked}, by {query['code_version']}")
         if manifest.get("spec_digest"):
             typer.echo(f"spec: {manifest['spec_digest']}")
     typer.echo(f"versions trained on it: {', '.join(content['versions']) or 'none'}")

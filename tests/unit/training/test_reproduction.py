@@ -313,6 +313,19 @@ def test_a_damaged_result_of_the_checks_is_named(world: World) -> None:
     assert differing(world.again("v2")) == {"validation of the data"}
 
 
+def test_a_manifest_of_an_earlier_release_is_compared_as_it_was_written(world: World) -> None:
+    lineage = world.lineage("v2")
+    manifest = json.loads(world.registry.store.read(lineage["dataset"]["manifest_uri"]))
+    assert set(manifest["query"]) == {"model", "from_ms", "to_ms", "code_version"}
+    manifest["query"]["candidate"] = ""  # as earlier releases wrote it
+    kept = world.registry.store.put_bytes(json.dumps(manifest).encode(), ".json")
+    for said, equal in (("", True), ("everything", False)):
+        query = {**manifest["query"], "candidate": said}
+        dataset = {**lineage["dataset"], "manifest_uri": kept.uri, "query": query}
+        world.change("v2", lineage=json.dumps({**lineage, "dataset": dataset}))
+        assert differing(world.again("v2")) == (set() if equal else {"stored manifest"})
+
+
 def test_without_kept_results_a_note_says_that_none_are_compared(world: World) -> None:
     lineage = world.lineage("v2")
     del lineage["validation"]
