@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
 
 from driftloop.cli._progress import ReplayProgress
 from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
@@ -21,6 +22,7 @@ from driftloop.kafka.config import client_config
 from driftloop.kafka.log_reader import LogReadError, end_offsets
 from driftloop.policy.breaker import MANUAL
 from driftloop.registry import ArtifactStore, Registry, open_engine, schema_problem
+from driftloop.registry.database import what_it_said
 from driftloop.registry.errors import RegistryError
 from driftloop.replay.history import History, replay_history
 from driftloop.replay.processes import ReplayProcessDied, default_processes
@@ -48,12 +50,15 @@ def run_replay(settings: Settings, request: ReplayRequest) -> int:
     except (SpecError, ValueError, LookupError, LogReadError, RegistryError, StoreError) as error:
         _complain(notes, error)
         return 2
+    except SQLAlchemyError as error:
+        _complain(notes, f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL")
+        return 2
     except ReplayProcessDied as error:
         _complain(notes, error)
         return 2 if error.mendable else _PROCESS_DIED
 
 
-def _complain(notes: Console, error: Exception) -> None:
+def _complain(notes: Console, error: Exception | str) -> None:
     notes.print(f"[red]driftloop replay:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 
