@@ -221,7 +221,7 @@ class Settings(BaseSettings):
             else:
                 found.add(value.get_secret_value())
         found.update(_secrets_in(self.handover_secrets))
-        found.update(value for name in _OF_CLIENTS if (value := os.environ.get(name)))
+        found.update({os.environ.get(name, "") for name in _OF_CLIENTS} - {""})
         return sorted(found | {quote(secret, safe="") for secret in found}, key=len, reverse=True)
 
     @model_validator(mode="after")
