@@ -6,6 +6,7 @@ What belongs to a model is in its spec (:mod:`driftloop.spec`); what belongs to 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from driftloop.events.topics import DEFAULT_PREFIX, Topics
 
 __all__ = ["Settings", "SettingsError", "secret_settings"]
+
+#: Secrets that clients of MLflow and of object stores read from the environment by themselves.
+_OF_CLIENTS = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "DATABRICKS_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+)
 
 
 class SettingsError(ValueError):
@@ -204,7 +218,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Texts that must not be shown: passwords, and database URLs with one, in the forms in which they may turn
-        up."""
+        up; also those that the clients of MLflow and object stores have from the environment."""
         found: set[str] = set()
         for name in secret_settings():
             value: SecretStr | None = getattr(self, name)
@@ -215,6 +229,7 @@ class Settings(BaseSettings):
             else:
                 found.add(value.get_secret_value())
         found.update(_secrets_in(self.handover_secrets))
+        found.update({os.environ.get(name, "") for name in _OF_CLIENTS} - {""})
         return sorted(found | {quote(secret, safe="") for secret in found}, key=len, reverse=True)
 
     @model_validator(mode="after")

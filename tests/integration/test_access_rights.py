@@ -11,14 +11,16 @@ import pytest
 from pydantic import SecretStr
 
 from conftest import _skip_unless_ci
+from driftloop.cli._publishing import publish_outbox
 from driftloop.client import ModelSubscriber
 from driftloop.events.decisions import ModelEvent
 from driftloop.kafka.acl import COMPONENTS, create_acls
-from driftloop.kafka.admin import BrokerError, create_topics
+from driftloop.kafka.admin import BrokerError, check_topics, create_topics
 from driftloop.kafka.config import client_config
 from driftloop.kafka.embedded import free_port
 from driftloop.kafka.log_reader import LogReadError, read_partition
 from driftloop.kafka.producer import DeliveryError, Producer
+from driftloop.registry import ArtifactStore, NewVersion, Registry, create_schema, open_engine
 from driftloop.replay.published import read_events, read_published
 from driftloop.settings import Settings
 from support import world
@@ -125,6 +127,22 @@ def test_the_loop_closes_with_these_rights(guarded: Guarded) -> None:
                 process.kill()
 
 
+def test_a_persons_decision_is_published_with_the_operators_rights(guarded: Guarded) -> None:
+    create_topics(guarded.administrator)
+    settings = guarded.settings("operator")
+    assert [check.problem for check in check_topics(settings) if check.problem] == []
+    engine = open_engine(f"sqlite:///{guarded.folder / 'operator.db'}")
+    create_schema(engine)
+    registry = Registry(engine, ArtifactStore(guarded.folder / "operator-files"))
+    registry.ensure_model("by-hand", "binary", "d")
+    registry.register_version(NewVersion(model_id="by-hand", version="v1"))
+    registry.promote("by-hand", "v1", "reviewed", 1)
+    assert publish_outbox(engine, settings, 20.0) is None
+    engine.dispose()
+    found = read_events(guarded.settings("subscriber"), settings.topics.model_events, ModelEvent)
+    assert [event.kind for event in found if event.model_id == "by-hand"] == ["registered", "promoted"]
+
+
 WRITES = [
     ("monitor", "retrain-commands"),
     ("monitor", "model-events"),
@@ -138,6 +156,8 @@ WRITES = [
     ("service", "retrain-commands"),
     ("subscriber", "alerts"),
     ("replay", "window-reports"),
+    ("operator", "predictions"),
+    ("operator", "labeled"),
     ("nobody", "predictions"),
 ]
 READS = [
@@ -147,6 +167,7 @@ READS = [
     ("service", "predictions"),
     ("service", "labeled"),
     ("subscriber", "predictions"),
+    ("operator", "predictions"),
     ("nobody", "alerts"),
 ]
 

@@ -38,16 +38,16 @@ def opened(settings: Settings, access: Access) -> Iterator[Engine]:
         engine.dispose()
 
 
-def call(action: Callable[[], T]) -> T:
-    """What the action gives; an error that a person can mend is one sentence and exit code 1."""
+def call(action: Callable[[], T], code: int = 1) -> T:
+    """What the action gives; an error that a person can mend is one sentence and this exit code."""
     try:
         return action()
     except (RegistryError, ValueError) as error:
-        fail(str(error))
+        fail(str(error), code)
     except OSError as error:  # a folder or an object store that cannot be used
-        fail(str(error))
+        fail(str(error), code)
     except SQLAlchemyError as error:
-        fail(did_not_answer(error))
+        fail(did_not_answer(error), code)
 
 
 def did_not_answer(error: SQLAlchemyError) -> str:
@@ -55,7 +55,7 @@ def did_not_answer(error: SQLAlchemyError) -> str:
     return f"the database did not answer ({what_it_said(error)}); check DRIFTLOOP_DATABASE_URL"
 
 
-def fail(text: str) -> NoReturn:
-    """Say what is wrong and end with exit code 1."""
+def fail(text: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and end with this exit code."""
     typer.echo(text, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)

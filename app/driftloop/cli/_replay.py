@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
 
-from driftloop.cli._database import opened
+from driftloop.cli._database import did_not_answer, opened
 from driftloop.cli._progress import ReplayProgress
 from driftloop.cli._tables import counted, open_console, print_alerts, print_commands, print_reports
 from driftloop.cli._verify import Verification
@@ -49,12 +50,15 @@ def run_replay(settings: Settings, request: ReplayRequest) -> int:
     except (SpecError, ValueError, LookupError, LogReadError, RegistryError, StoreError) as error:
         _complain(notes, error)
         return 2
+    except SQLAlchemyError as error:
+        _complain(notes, did_not_answer(error))
+        return 2
     except ReplayProcessDied as error:
         _complain(notes, error)
         return 2 if error.mendable else _PROCESS_DIED
 
 
-def _complain(notes: Console, error: Exception) -> None:
+def _complain(notes: Console, error: Exception | str) -> None:
     notes.print(f"[red]driftloop replay:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 

@@ -169,8 +169,7 @@ def _origin(content: dict[str, Any], manifest: dict[str, Any]) -> Iterator[tuple
     query = manifest.get("query")
     if query:
         asked = f"{format_time(query['from_ms'])} to {format_time(query['to_ms'])}"
-        candidate = f", candidate {query['candidate']}" if query["candidate"] else ""
-        yield "query", f"model {query['model']}, {asked}{candidate}, by {query['code_version']}"
+        yield "query", f"model {query['model']}, {asked}, by {query['code_version']}"
     if manifest.get("spec_digest"):
         yield "spec", manifest["spec_digest"]
 

@@ -21,7 +21,7 @@ from driftloop.registry import ArtifactStore, Run, RunEntry, RunStore
 from driftloop.registry.by_hand import signed
 from driftloop.registry.errors import RegistryError
 from driftloop.registry.handovers import HandoverStore
-from driftloop.registry.run_follow import RunState, follow, state_of
+from driftloop.registry.run_follow import NoAnswer, RunState, follow, state_of
 from driftloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _COLUMNS = [
     Column("state", said=""),
     Column("what it says", said="", sentence=True),
 ]
+#: The run's end cannot be told, which is not that it failed.
+_UNKNOWN = 3
 
 
 @app.command("list")
@@ -79,7 +81,8 @@ def list_runs(
 def show(
     run: Annotated[str, typer.Argument(help="The run: its command's id, or the beginning of it.")],
     follow_it: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until it ends; exit code 1 if it ends as failed.")
+        bool,
+        typer.Option("--follow", "-f", help="Go on until it ends; exit code 1: it failed, 3: that cannot be told."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with --follow one object a line, as it happens.")
@@ -103,7 +106,7 @@ def show(
             return False
 
     try:
-        failed = call(read)
+        failed = call(read, _UNKNOWN if follow_it else 1)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if failed:
@@ -173,14 +176,20 @@ def _follow(runs: RunStore, found: Run, as_json: bool) -> bool:
     command_id = found.command.command_id
     if not as_json:
         _print_head(found)
+    ended: Run | None = None
     for told in follow(runs, command_id):
+        if isinstance(told, NoAnswer):
+            # Not on standard output, where JSON is read by a program.
+            typer.echo(f"{_clock(time.time())}  {printable(told.sentence)}", err=True)
+            continue
+        if isinstance(told, RunState):
+            ended = told.run
         if as_json:
             typer.echo(msgspec.json.encode(_entry(told) if isinstance(told, RunEntry) else _state(told)).decode())
         elif isinstance(told, RunState):
             typer.echo(f"{_clock(time.time())}  {told.state}: {printable(told.sentence)}")
         else:
             typer.echo(_line(told))
-    ended = runs.get(command_id)
     if as_json and ended is not None:
         typer.echo(msgspec.json.encode({**_summary(ended, None), **_details(ended)}).decode())
     return ended is not None and ended.outcome == "failed"

@@ -1,4 +1,4 @@
-"""What each part of driftloop needs to be allowed to do at the broker, and nothing more.
+"""What each part of driftloop, and each person, needs to be allowed to do at the broker, and nothing more.
 
 Kafka's authorizer knows allowances by principal (``User:...``). Who may write to a topic may also describe it, and an
 idempotent producer needs no right of its own (KIP-679).
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPONENTS", "Component", "Right", "create_acls", "rights_of"]
 
-Component = Literal["monitor", "assessor", "trainer", "topics", "replay", "service", "subscriber"]
+Component = Literal["monitor", "assessor", "trainer", "topics", "replay", "service", "subscriber", "operator"]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 Operation = Literal["read", "write", "create", "describe", "describe_configs"]
 
@@ -85,6 +85,9 @@ def rights_of(component: str, settings: Settings) -> list[Right]:
             return sorted({*rights, *_groups(_READERS_GROUP)})
         case "subscriber":
             return sorted({*_read(topics.alerts, topics.model_events), *_groups(_READERS_GROUP)})
+        case "operator":
+            # A decision goes into the outbox, and whoever made it publishes what waits there; doctor checks all topics.
+            return sorted({*_write(*outbox), Right("topic", f"{topics.prefix}.", "describe", prefixed=True)})
         case _:
             raise ValueError(f"there is no component {component!r}; there are {', '.join(COMPONENTS)}")
 

@@ -70,7 +70,7 @@ def contents_of(row: VersionRow) -> Contents:
     dataset = _dataset(lineage.get("dataset"))
     if dataset is not None:
         tags["driftloop.dataset_sha256"] = dataset.sha256
-    for name in ("model_digest", "spec_digest", "compared_with", "commit"):
+    for name in ("model_digest", "spec_digest", "compared_with", "code_commit"):
         if isinstance(lineage.get(name), str):
             tags[f"driftloop.{name}"] = lineage[name]
     query = lineage.get("dataset", {}).get("query") if isinstance(lineage.get("dataset"), Mapping) else None
@@ -86,12 +86,19 @@ def contents_of(row: VersionRow) -> Contents:
 
 
 def _parameters(lineage: Mapping[str, Any]) -> dict[str, str]:
-    found = {name: lineage[name] for name in ("estimator", "seed", "refit_on_all") if name in lineage}
-    found |= {name: lineage[name] for name in ("train_rows", "holdout_rows") if name in lineage}
+    names = ("seed", "refit_on_all", "train_rows", "holdout_rows")
+    found = {"estimator": _estimator(lineage)} | {name: lineage.get(name) for name in names}
     chosen = lineage.get("parameters")
     if isinstance(chosen, Mapping):
         found |= {f"parameters.{name}": value for name, value in chosen.items()}
-    return {_key(name): _text(value)[:_PARAMETER_LENGTH] for name, value in found.items()}
+    # Nobody here knows the estimator of a model that was fitted elsewhere, and one of River's has no parameters here.
+    return {_key(name): _text(value)[:_PARAMETER_LENGTH] for name, value in found.items() if value is not None}
+
+
+def _estimator(lineage: Mapping[str, Any]) -> Any:
+    training = lineage.get("training")
+    river = training.get("river") if isinstance(training, Mapping) else None
+    return river.get("model") if isinstance(river, Mapping) else lineage.get("estimator")
 
 
 def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -104,10 +111,10 @@ def _dataset(said: Any) -> DatasetUsed | None:
     sha256 = said["sha256"]
     profile = {name: said[name] for name in ("rows", "size", "from_ms", "to_ms") if name in said}
     return DatasetUsed(
-        name=f"{said.get('model', 'training set')}-{sha256[:12]}",
+        name=f"{said.get('model_id', 'training set')}-{sha256[:12]}",
         sha256=sha256,
         uri=str(said.get("uri", "")),
-        schema=said.get("columns", said.get("schema")),
+        schema=said.get("columns"),
         profile=profile,
     )
 

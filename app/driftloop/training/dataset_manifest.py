@@ -18,13 +18,13 @@ class OffsetRange(Struct, frozen=True, kw_only=True, order=True):
 
 
 class DatasetQuery(Struct, frozen=True, kw_only=True):
-    """What was asked for: predictions of ``model`` made in [``from_ms``, ``to_ms``) (event time), of these the rows
-    that ``candidate`` chooses ("": all). ``code_version``: the driftloop that cut them."""
+    """What was asked for: all predictions of ``model`` made in [``from_ms``, ``to_ms``) (event time). Which of the rows
+    a candidate chooses is settled while the model is trained, and in the version's lineage (``choice``).
+    ``code_version``: the driftloop that cut them."""
 
     model: str
     from_ms: int
     to_ms: int
-    candidate: str = ""
     code_version: str = ""
 
 

@@ -5,6 +5,7 @@ Nothing is written: neither to the registry nor to its files.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,13 @@ from driftloop.registry.models import Registry
 from driftloop.registry.rows import VersionRow
 from driftloop.spec.model import ModelSpec
 from driftloop.training import artifacts
-from driftloop.training.child import TrainingFailed, TrainingProcesses, train_in_child
+from driftloop.training.child import (
+    ChampionFile,
+    TrainingFailed,
+    TrainingProcesses,
+    train_in_child,
+    validate_in_child,
+)
 from driftloop.training.dataset import SplitError, TrainingSet, cut
 from driftloop.training.dataset_manifest import DatasetQuery, OffsetRange, TrainingManifest
 from driftloop.training.differences import ABSENT, Difference, differences
@@ -29,6 +36,7 @@ from driftloop.training.provenance import UNKNOWN, code_commit, lock_digest, thr
 from driftloop.training.recipe import CannotReproduce, Recipe, recipe_of
 from driftloop.training.registration import named_profile
 from driftloop.training.train import Trained, environment
+from driftloop.training.validation.again import kept_reference, results_again
 
 __all__ = ["CannotReproduce", "Comparison", "ReadRange", "Reproduction", "reproduce"]
 
@@ -115,8 +123,9 @@ def reproduce(
             _compared("model digest", lineage["model_digest"], "(not made: there are no rows to train on)")
         )
     else:
+        # Some estimators keep the number of threads, and it decides how sums are parted.
+        processes = processes or TrainingProcesses(thread_variables(_known(lineage.get("environment"))))
         try:
-            recorded = _known(lineage.get("environment"))
             trained = train_in_child(
                 recipe.spec,
                 rows.parquet,
@@ -127,13 +136,13 @@ def reproduce(
                 unreadable=rows.unreadable,
                 validated=recipe.validated,
                 brought=recipe.brought,
-                # Some estimators keep the number of threads, and it decides how sums are parted.
-                processes=processes or TrainingProcesses(thread_variables(recorded)),
+                processes=processes,
             )
         except TrainingFailed as error:
             comparisons.append(_compared("model digest", lineage["model_digest"], f"(the training failed: {error})"))
         else:
             comparisons += _of_training(registry, version, trained)
+        comparisons += _of_validation(registry, version, recipe, rows, folder, processes, notes)
     present = today.get(version.model_id)
     return Reproduction(
         model_id=version.model_id,
@@ -231,11 +240,13 @@ def _stored_manifest(
         return None
     recorded = {name: value for name, value in dataset.items() if name not in ("uri", "manifest_uri")}
     try:
-        manifest = msgspec.json.decode(registry.store.read(uri), type=TrainingManifest)
+        stored = registry.store.read(uri)
+        manifest = msgspec.json.decode(stored, type=TrainingManifest)
     except (ArtifactError, OSError, msgspec.DecodeError) as error:
         comparisons.append(_compared("stored manifest", str(uri).rpartition("/")[2][:64], f"({error})"))
         return None
-    content = _plain(manifest)
+    # As it was written: one of another release may have fields that this one does not know.
+    content = msgspec.json.decode(stored)
     comparisons.append(_compared("stored manifest", recorded, {name: content.get(name, ABSENT) for name in recorded}))
     return manifest
 
@@ -326,6 +337,35 @@ def _of_training(registry: Registry, version: VersionRow, trained: Trained) -> I
     yield _compared("metrics", _plain(version.metrics), _plain(trained.metrics))
     yield _compared("gates", _plain(version.gates), _plain(trained.gates))
     yield _profile(registry, version, trained)
+
+
+def _of_validation(
+    registry: Registry,
+    version: VersionRow,
+    recipe: Recipe,
+    rows: _Rows,
+    folder: Path,
+    processes: TrainingProcesses,
+    notes: list[str],
+) -> Iterator[Comparison]:
+    """Check by check, also of a training that the checks have ended."""
+    recorded = _known(version.lineage.get("validation"))
+    if not recorded:
+        if recipe.validated:
+            notes.append("no result of a validation of the data was kept, so that none is compared")
+        return
+    if recipe.brought is not None and rows.parquet is not None:
+        # Its data were validated before they were handed over, against the champion of that time.
+        name, folder = kept_reference(registry.store, recorded), folder / "validation"
+        profile = None if name is None else registry.profile(version.model_id, name)
+        champion = None if name is None else ChampionFile(name, None, None, profile)
+        folder.mkdir()
+        with contextlib.suppress(TrainingFailed):  # the results say so
+            validate_in_child(
+                recipe.spec, rows.parquet, champion, folder=folder, unreadable=rows.unreadable, processes=processes
+            )
+    for subject, kept, made in results_again(registry.store, recorded, folder):
+        yield _compared(subject, kept, made)
 
 
 def _profile(registry: Registry, version: VersionRow, trained: Trained) -> Comparison:

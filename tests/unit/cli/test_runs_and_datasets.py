@@ -6,19 +6,22 @@ from __future__ import annotations
 import json
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
+from driftloop.cli import runs as runs_module
 from driftloop.cli.datasets import app as datasets_app
 from driftloop.cli.models import app as models_app
 from driftloop.cli.runs import app as runs_app
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.messages import Labeled
-from driftloop.registry import ArtifactStore, Registry, RunEntry, RunStore, create_schema, open_engine
+from driftloop.registry import ArtifactStore, Registry, Run, RunEntry, RunStore, create_schema, open_engine, run_follow
 from driftloop.spec.validation import Bounds, ValidationSpec
 from driftloop.training import child, progress
 from driftloop.training.bootstrap import register_first_version
@@ -199,6 +202,48 @@ def test_a_run_is_followed_until_it_ends(folder: Path) -> None:
     lines = [json.loads(line) for line in invoke(runs_app, "show", GOOD, "-f", "--json", code=1).splitlines()]
     assert [line.get("kind") for line in lines] == ["phase", "line", "state", None]
     assert lines[-1]["reason"] == "too few rows"
+
+
+def test_a_follower_outlasts_a_database_that_is_away_for_a_moment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, runs = opened(folder)
+    runs.lease(command(GOOD), "trainer-1", 60, time.time())
+    runs.log.add(GOOD, [RunEntry(attempt=1, kind="line", at=time.time(), text="5 rows")])
+    asked, get = [0], RunStore.get
+
+    def away(self: RunStore, command_id: str) -> Run | None:
+        asked[0] += 1
+        if asked[0] in (2, 3):
+            raise OperationalError("SELECT", {}, ConnectionError("server closed the connection"))
+        if asked[0] == 4:
+            self.finish(GOOD, "promoted", "v2", "better", time.time())
+        return get(self, command_id)
+
+    monkeypatch.setattr(RunStore, "get", away)
+    monkeypatch.setattr(run_follow, "_AGAIN_S", 0.01)
+    result = CliRunner().invoke(runs_app, ["show", GOOD, "--follow"])
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("the database does not answer") == 1
+    assert "server closed the connection" in result.stderr
+    assert "the database answers again" in result.stderr
+    assert result.stdout.count("5 rows") == 1
+    assert result.stdout.rstrip().endswith("ended: promoted as v2: better")
+
+
+def test_a_run_whose_end_cannot_be_told_has_not_failed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, runs = opened(folder)
+    runs.lease(command(GOOD), "trainer-1", 60, time.time())
+    assert "there is no run 'x'" in invoke(runs_app, "show", "x", "--follow", code=3)
+
+    def away(self: RunStore, command_id: str) -> None:
+        raise OperationalError("SELECT", {}, ConnectionError("no route to host"))
+
+    monkeypatch.setattr(RunStore, "get", away)
+    monkeypatch.setattr(run_follow, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(runs_module, "follow", partial(run_follow.follow, patience_s=0.05))
+    shown = invoke(runs_app, "show", GOOD, "--follow", code=3)
+    assert "the database did not answer (no route to host)" in shown
 
 
 def test_a_run_whose_trainer_died_says_so(folder: Path) -> None:

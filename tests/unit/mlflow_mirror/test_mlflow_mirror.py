@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -17,15 +18,14 @@ from driftloop.mlflow_mirror.follower import Follower, follower_of, following, p
 from driftloop.registry import ArtifactStore, NewVersion, Registry, create_schema, open_engine
 from driftloop.registry.lease import Lease
 from driftloop.settings import Settings
+from driftloop.training.dataset import TrainingSet, from_frame
+from driftloop.training.dataset_files import keep_dataset
+from driftloop.training.dataset_manifest import DatasetQuery
+from driftloop.training.train import Trained, lineage_of, train
 from support.mlflow_server import MlflowServerProcess, find_mlflow
+from support.training_rows import make_rows, make_spec
 
-LINEAGE = {
-    "dataset": {"sha256": "d" * 64, "uri": "dd/" + "d" * 64 + ".parquet", "rows": 1200, "model": "late"},
-    "estimator": "sklearn.linear_model.LogisticRegression",
-    "parameters": {"C": 0.5, "penalty": "l2"},
-    "model_digest": "e" * 64,
-    "command": {"trigger": "drift"},
-}
+SPEC = make_spec(model="late", training={"parameters": {"C": 0.5}})
 GATES = [GateResult(gate="metric:roc_auc", passed=True, value=0.9, bound=0.8, sentence="0.9 is above 0.8")]
 
 
@@ -60,6 +60,21 @@ def settings(process: MlflowServerProcess, tmp_path: Path, request: pytest.Fixtu
     )
 
 
+@pytest.fixture(scope="module")
+def trained() -> tuple[TrainingSet, Trained]:
+    """As a trainer makes it, so that what is told here is what lineages say."""
+    data = from_frame(SPEC, *make_rows())
+    return data, train(SPEC, data, None, seed=1)
+
+
+@pytest.fixture
+def lineage(registry: Registry, trained: tuple[TrainingSet, Trained]) -> dict[str, Any]:
+    data, made = trained
+    query = DatasetQuery(model="late", from_ms=0, to_ms=10**9)
+    _, dataset = keep_dataset(registry.store, SPEC, data, topic="t.labeled", query=query)
+    return lineage_of(SPEC, made, dataset, command={"trigger": "drift"})
+
+
 @pytest.fixture
 def registry(settings: Settings) -> Iterator[Registry]:
     engine = open_engine(settings.resolved_database_url)
@@ -70,13 +85,13 @@ def registry(settings: Settings) -> Iterator[Registry]:
     engine.dispose()
 
 
-def _new(registry: Registry, content: bytes, model: str = "late") -> str:
+def _new(registry: Registry, content: bytes, model: str = "late", lineage: dict[str, Any] | None = None) -> str:
     artifact = registry.store.put_bytes(content, ".skops")
     return registry.register_version(
         NewVersion(
             model_id=model,
             artifact=artifact,
-            lineage=LINEAGE,
+            lineage=lineage or {},
             metrics={"roc_auc": 0.9, "log_loss": 0.3},
             gates=GATES,
             command_id=hashlib.sha256(content).hexdigest(),
@@ -129,9 +144,9 @@ def test_a_server_that_is_away_is_told_later_and_keeps_nobody_waiting(
 
 
 def test_a_version_is_registered_with_everything_that_is_known_of_it(
-    server: MlflowServerProcess, settings: Settings, registry: Registry
+    server: MlflowServerProcess, settings: Settings, registry: Registry, lineage: dict[str, Any]
 ) -> None:
-    assert _new(registry, b"first") == "v1"
+    assert _new(registry, b"first", lineage=lineage) == "v1"
     told = follower_of(settings, registry).follow()
     assert (told.rows, told.problems) == (1, {})
     version = _versions(settings)["v1"]
@@ -144,19 +159,27 @@ def test_a_version_is_registered_with_everything_that_is_known_of_it(
     assert run.data.params == {
         "estimator": "sklearn.linear_model.LogisticRegression",
         "parameters.C": "0.5",
-        "parameters.penalty": "l2",
+        "seed": "0",
+        "refit_on_all": "true",
+        "train_rows": "320",
+        "holdout_rows": "80",
     }
     assert contents_of(row).tags.items() <= run.data.tags.items()
     assert contents_of(row).tags.items() <= version.tags.items()
     assert version.tags["driftloop.artifact_sha256"] == row.artifact.sha256
     assert version.tags["driftloop.gate.metric_roc_auc"] == "passed: 0.9 is above 0.8"
     assert version.tags["driftloop.status"] == "registered"
+    assert version.tags["driftloop.code_commit"] == lineage["code_commit"]
+    assert version.tags["driftloop.trigger"] == "drift"
     assert run.info.status == "FINISHED"
     assert client.get_experiment(run.info.experiment_id).name == settings.mlflow_experiment.replace("{model}", "late")
     (used,) = run.inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest) == ("late-dddddddddddd", "d" * 36)
-    assert LINEAGE["dataset"]["uri"] in used.dataset.source  # type: ignore[index]
-    assert {tag.key: tag.value for tag in used.tags}["driftloop.sha256"] == "d" * 64
+    digest = lineage["dataset"]["sha256"]
+    assert (used.dataset.name, used.dataset.digest) == (f"late-{digest[:12]}", digest[:36])
+    assert lineage["dataset"]["uri"] in used.dataset.source
+    assert json.loads(used.dataset.schema) == ["x", "colour", "noise"]
+    assert json.loads(used.dataset.profile)["rows"] == 400
+    assert {tag.key: tag.value for tag in used.tags}["driftloop.sha256"] == digest
     (logged,) = client.list_artifacts(version.run_id, "model")
     assert logged.path == f"model/{row.artifact.sha256}.skops"
     assert version.source.endswith("/model")
@@ -190,10 +213,15 @@ def test_aliases_and_statuses_follow(server: MlflowServerProcess, settings: Sett
 
 @pytest.mark.parametrize("call", ["create_run", "log_inputs", "log_artifact", "create_model_version", "set_alias"])
 def test_a_crash_after_any_call_makes_nothing_twice(
-    server: MlflowServerProcess, settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, call: str
+    server: MlflowServerProcess,
+    settings: Settings,
+    registry: Registry,
+    lineage: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
 ) -> None:
     """MLflow has done what it was asked for, and the answer does not come."""
-    _new(registry, b"model")
+    _new(registry, b"model", lineage=lineage)
     registry.promote("late", "v1", "good", 1)
     follower = follower_of(settings, registry)
     client = follower._server._client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from driftloop.cli.reproduce import reproduce as command
 from driftloop.events.decisions import RetrainCommand
 from driftloop.events.messages import Labeled
+from driftloop.profiles.reference import ReferenceProfile
 from driftloop.registry import ArtifactStore, NewVersion, Registry, create_schema, open_engine
 from driftloop.registry.database import writing
 from driftloop.registry.tables import model_versions
@@ -32,6 +34,7 @@ from driftloop.training.recipe import CannotReproduce
 from driftloop.training.reproduction import Reproduction, reproduce
 from driftloop.training.run import CommandRunner
 from driftloop.training.train import Champion, Trained, train
+from driftloop.training.validation.keep import check_and_write
 from support.training_rows import make_labeled, make_rows, make_spec
 
 COMMAND = RetrainCommand(
@@ -50,7 +53,14 @@ SPEC = make_spec(
         "candidates": [
             CandidateSpec(candidate="everything"),
             CandidateSpec(candidate="since_change"),
-        ]
+        ],
+        "expectations": {
+            "name": "rows",
+            "expectations": [
+                {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x", "mostly": 0.9}},
+                {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "x", "min_value": -1}},
+            ],
+        },
     }
 )
 
@@ -88,6 +98,10 @@ def in_this_process(  # type: ignore[no-untyped-def]
     if champion is not None:
         pipeline = None if champion.artifact is None else load(champion.artifact)
         rival = Champion(champion.version, pipeline, champion.trained_to_ms)
+    if more.get("validated", True):
+        profile = None if champion is None or champion.profile is None else ReferenceProfile.decode(champion.profile)
+        digest = hashlib.sha256(parquet).hexdigest()
+        check_and_write(folder, spec, data, profile, unreadable=more.get("unreadable", 0), asset=digest)
     try:
         return train(spec, data, rival, seed=seed, changed_at_ms=more.get("changed_at_ms"))
     except ValueError as error:
@@ -262,6 +276,63 @@ def test_changed_numbers_of_the_registry_are_named(world: World) -> None:
     assert differing(found) == {"metrics"}
     (difference,) = next(one for one in found.comparisons if not one.equal).differences
     assert (difference.where, difference.found) == (name, value)
+
+
+def test_other_results_of_the_checks_are_named(world: World) -> None:
+    """By the check that differs; of the suite's, by the expectation."""
+    lineage, store = world.lineage("v2"), world.registry.store
+    found = world.again("v2")
+    compared = {one.subject: one.compared for one in found.comparisons}
+    assert {"validation of the data", "expectations of the data", "validation in the lineage"} <= set(compared)
+    kept = json.loads(store.read(lineage["validation"]["uri"]))
+    (missing,) = [check for check in kept["checks"] if (check["check"], check["column"]) == ("missing", "x")]
+    assert 0.0 < missing["value"] < 0.1
+    value, missing["value"] = missing["value"], 0.0
+    other = store.put_bytes(json.dumps(kept).encode(), ".json").uri
+    suite = json.loads(store.read(lineage["validation"]["expectations_uri"]))
+    suite["results"][1]["success"] = False
+    others = store.put_bytes(json.dumps(suite).encode(), ".json").uri
+    changed = {**lineage["validation"], "uri": other, "expectations_uri": others, "verdict": "fail"}
+    world.change("v2", lineage=json.dumps({**lineage, "validation": changed}))
+    found = world.again("v2")
+    by_subject = {one.subject: one.differences for one in found.comparisons if not one.equal}
+    assert set(by_subject) == {"validation of the data", "expectations of the data", "validation in the lineage"}
+    (difference,) = by_subject["validation of the data"]
+    assert (difference.where, difference.recorded, difference.found) == ("checks.missing of x.value", 0.0, value)
+    (difference,) = by_subject["expectations of the data"]
+    assert difference.where == "results.expect_column_mean_to_be_between of x.success"
+    (difference,) = by_subject["validation in the lineage"]
+    assert (difference.where, difference.recorded) == ("verdict", "fail")
+
+
+def test_a_damaged_result_of_the_checks_is_named(world: World) -> None:
+    path = world.registry.store.path(world.lineage("v2")["validation"]["uri"])
+    path.write_bytes(b"{}")
+    assert differing(world.again("v2")) == {"validation of the data"}
+    path.unlink()
+    assert differing(world.again("v2")) == {"validation of the data"}
+
+
+def test_a_manifest_of_an_earlier_release_is_compared_as_it_was_written(world: World) -> None:
+    lineage = world.lineage("v2")
+    manifest = json.loads(world.registry.store.read(lineage["dataset"]["manifest_uri"]))
+    assert set(manifest["query"]) == {"model", "from_ms", "to_ms", "code_version"}
+    manifest["query"]["candidate"] = ""  # as earlier releases wrote it
+    kept = world.registry.store.put_bytes(json.dumps(manifest).encode(), ".json")
+    for said, equal in (("", True), ("everything", False)):
+        query = {**manifest["query"], "candidate": said}
+        dataset = {**lineage["dataset"], "manifest_uri": kept.uri, "query": query}
+        world.change("v2", lineage=json.dumps({**lineage, "dataset": dataset}))
+        assert differing(world.again("v2")) == (set() if equal else {"stored manifest"})
+
+
+def test_without_kept_results_a_note_says_that_none_are_compared(world: World) -> None:
+    lineage = world.lineage("v2")
+    del lineage["validation"]
+    world.change("v2", lineage=json.dumps(lineage))
+    found = world.again("v2")
+    assert found.equal, differing(found)
+    assert any("validation" in note for note in found.notes)
 
 
 def test_an_older_lineage_does_where_everything_follows_and_else_says_what_is_missing(world: World) -> None:

@@ -15,9 +15,11 @@ from driftloop.training.dataset import TrainingSet
 from driftloop.training.validation.result import ValidationResult
 from driftloop.training.validation.validate import validate
 
-__all__ = ["check_and_write", "keep_results"]
+__all__ = ["FILES", "check_and_write", "keep_results"]
 
 _VALIDATION, _EXPECTATIONS = "validation.json", "expectations.json"
+#: What a training leaves in its folder, by role.
+FILES = {"validation": _VALIDATION, "expectations": _EXPECTATIONS}
 
 
 def check_and_write(
@@ -41,7 +43,7 @@ def keep_results(folder: Path, store: ArtifactStore) -> dict[str, Any]:
     """Put the results that are in the folder into the store. Returns what a version's lineage keeps of them: the
     verdict, what was not as it should be, and the files' names; empty if no checks were made."""
     found: dict[str, Any] = {}
-    for role, name in (("validation", _VALIDATION), ("expectations", _EXPECTATIONS)):
+    for role, name in FILES.items():
         path = folder / name
         if not path.exists():
             continue

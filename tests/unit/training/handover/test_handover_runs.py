@@ -287,6 +287,8 @@ def test_a_model_from_elsewhere_is_judged_again_and_not_fitted(world: World, tmp
         (tmp_path / name).mkdir()
     found = reproduce(world.registry, version, {}, folder=tmp_path / "again")
     assert found.equal, [one for one in found.comparisons if not one.equal]
+    # Its data were validated before they went, against the champion of then.
+    assert {"validation of the data", "validation in the lineage"} <= {one.subject for one in found.comparisons}
     assert found.notes == [
         f"the model was fitted elsewhere (by airflow at {world.airflow.url}, DAG train_m): its file is judged again, "
         "and not fitted again"
