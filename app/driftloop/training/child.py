@@ -156,6 +156,7 @@ def train_in_child(
         choice=result.choice,
         search=result.search,
         learned_on=result.learned_on,
+        gap=result.gap,
     )
 
 

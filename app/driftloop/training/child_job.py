@@ -9,6 +9,7 @@ from msgspec import Struct
 from driftloop.events.decisions import GateResult
 from driftloop.spec.model import ModelSpec
 from driftloop.training.choice import Choice
+from driftloop.training.gap import GapReport
 from driftloop.training.learning_on import LearnedOn
 from driftloop.training.search import SearchResult
 
@@ -77,5 +78,6 @@ class JobResult(Struct, frozen=True, kw_only=True):
     choice: Choice | None = None
     search: SearchResult | None = None
     learned_on: LearnedOn | None = None
+    gap: GapReport | None = None
     #: Why the champion's file scored nothing.
     champion_error: str | None = None

@@ -85,6 +85,7 @@ def work_in(folder: Path) -> None:
             choice=trained.choice,
             search=trained.search,
             learned_on=trained.learned_on,
+            gap=trained.gap,
         )
     (folder / RESULT).write_bytes(msgspec.json.encode(result))
 

@@ -20,6 +20,7 @@ __all__ = ["score_in"]
 
 def score_in(folder: Path, job: Job) -> None:
     """Score the windows one after the other. What was scored before something went wrong stays in the folder."""
+    problem: str | None = None
     champion_error: str | None = None
     champion = None
     try:
@@ -40,16 +41,15 @@ def score_in(folder: Path, job: Job) -> None:
                 arrays["champion"] = scores.champion
             part = folder / "scores.part"
             with part.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                np.savez(stream, allow_pickle=False, **arrays)
             os.replace(part, folder / scores_file(place))
-        error: str | None = None
-    except ComparisonImpossible as impossible:
-        error = str(impossible)
-    except artifacts.ArtifactError as unloadable:
-        error = f"the challenger's model file cannot be used: {unloadable}"
+    except ComparisonImpossible as error:
+        problem = str(error)
+    except artifacts.ArtifactError as error:
+        problem = f"the challenger's model file cannot be used: {error}"
     except MemoryError:
         limit = job.spec.training.memory_limit_bytes
         if limit is None:
             raise
-        error = too_large(limit, "scoring")
-    (folder / RESULT).write_bytes(msgspec.json.encode(JobResult(error=error, champion_error=champion_error)))
+        problem = too_large(limit, "scoring")
+    (folder / RESULT).write_bytes(msgspec.json.encode(JobResult(error=problem, champion_error=champion_error)))
