@@ -58,7 +58,8 @@ def bits(scores: WindowScores) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("task", list(ESTIMATORS))
 def test_a_process_says_what_the_models_say_here(task: str, tmp_path: Path) -> None:
-    spec = make_spec(task, estimator=ESTIMATORS[task])
+    few = {"binary": {"max_iter": 10}, "regression": {"n_estimators": 10}}
+    spec = make_spec(task, estimator=ESTIMATORS[task], training={"parameters": few.get(task, {})})
     models = [fit(spec, *make_rows(task, seed=seed)[:2]) for seed in (1, 2)]
     with TrainingProcesses() as processes:
         apart = asked(ScoringProcess(tmp_path, processes), task, *map(dump, models))
