@@ -14,14 +14,17 @@ _SETTINGS = 5
 
 
 def how_trained(lineage: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each candidate, for the best settings of a search, and for the start of a River model; none where the
-    spec left no choice. Whatever a lineage does not have is left out: older ones, and those of versions that were
-    trained elsewhere, are of other forms."""
+    """A line for each candidate, for the best settings of a search, for the start of a River model and for a gap before
+    the holdout; none where the spec left no choice. Whatever a lineage does not have is left out: older ones, and those
+    of versions that were trained elsewhere, are of other forms."""
     yield from _choice(lineage.get("choice") or {})
     yield from _search(lineage.get("search") or {})
     started = lineage.get("learned_on") or {}
     if "reason" in started:
         yield f"{started['reason']}; {started.get('new_rows', 0):,} new rows, learned and holdout together"
+    gap = lineage.get("gap") or {}
+    if "left_out" in gap:
+        yield f"gap {gap['gap']}: {gap['left_out']:,} of {gap['rows']:,} rows before the holdout not learned"
 
 
 def _choice(choice: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from driftloop.spec.handover import HandoverSpec
 from driftloop.spec.validation import ValidationSpec
 
 __all__ = [
+    "GAP_LABELS",
     "CandidateKind",
     "CandidateSpec",
     "ChoiceSpec",
@@ -21,6 +22,9 @@ __all__ = [
     "TrainingSpec",
     "parse_bytes",
 ]
+
+#: The value of ``training.gap`` that goes by when labels became known.
+GAP_LABELS = "labels"
 
 CandidateKind = Literal["window", "since_change", "everything", "decayed", "reservoir"]
 
@@ -119,7 +123,9 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     what the rows may be like; ``expectations`` is a suite in the JSON of Great Expectations, given as a mapping or as
     the path of a file, which loading the spec replaces by its content. ``dvc``: a pointer for DVC is kept beside the
     data set. ``handover``: an orchestrator trains instead. ``compare_on_learned``: gates compare with the champion on
-    rows that it has learned, too, if fewer than the model's ``minimum_rows`` are later."""
+    rows that it has learned, too, if fewer than the model's ``minimum_rows`` are later. ``gap``: rows whose prediction
+    lies less than so long before the holdout are not learned by the model that is judged on it; ``labels``: those whose
+    label became known after the holdout had begun."""
 
     estimator: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -127,6 +133,7 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     last: Duration = "60d"
     since_change: bool = False
     holdout: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.2
+    gap: str | None = None
     minimum_rows: PositiveInt = 500
     refit_on_all: bool = True
     time_limit: Duration = "10m"
@@ -146,6 +153,11 @@ class TrainingSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def last_ms(self) -> int:
         return parse_duration_ms(self.last)
+
+    @property
+    def gap_ms(self) -> int | None:
+        """None without a gap, and for one that goes by labels."""
+        return None if self.gap is None or self.gap == GAP_LABELS else parse_duration_ms(self.gap)
 
     @property
     def time_limit_ms(self) -> int:

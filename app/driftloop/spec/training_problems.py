@@ -11,7 +11,7 @@ from driftloop.events.time import parse_duration_ms
 from driftloop.spec.metrics import VALUE_METRICS, direction_of, known_metrics
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.problems import KeyPath
-from driftloop.spec.training import CandidateSpec, SearchSpec, parse_bytes
+from driftloop.spec.training import GAP_LABELS, CandidateSpec, SearchSpec, parse_bytes
 
 __all__ = ["MAX_COMBINATIONS", "training_problems"]
 
@@ -46,6 +46,7 @@ def training_problems(spec: ModelSpec) -> Found:
     if training.search is not None:
         yield from _search(spec, (*path, "search"), training.search)
     yield from _river(spec)
+    yield from _gap(spec)
     if training.memory_limit is not None:
         try:
             if parse_bytes(training.memory_limit) < 2**26:
@@ -167,6 +168,28 @@ def _river(spec: ModelSpec) -> Found:
             ("training", "river", "model"),
             f"expected an import path such as 'river.linear_model.LogisticRegression', got {river.model!r}",
         )
+
+
+def _gap(spec: ModelSpec) -> Found:
+    gap, path = spec.training.gap, ("training", "gap")
+    if gap is None or gap == GAP_LABELS:
+        return
+    try:
+        gap_ms = parse_duration_ms(gap)
+    except ValueError:
+        yield path, f"expected a duration such as '7d', or '{GAP_LABELS}', got {gap!r}"
+        return
+    if gap_ms <= 0:
+        yield path, f"expected a duration longer than nothing, got {gap!r}; leave the key out for no gap"
+        return
+    if spec.training.candidates or any(trigger.last is not None for trigger in spec.policy.triggers):
+        return  # they say how much is trained on
+    try:
+        last_ms = spec.training.last_ms
+    except ValueError:
+        return  # said already
+    if gap_ms >= last_ms:
+        yield path, f"a gap of {gap} leaves nothing to learn of training.last, which is {spec.training.last}"
 
 
 def _metric(spec: ModelSpec, path: KeyPath, metric: str | None) -> Found:

@@ -1,4 +1,4 @@
-"""Training in a process of its own, so that a time limit, a crash or a lack of memory ends only that.
+"""Training and scoring in a process of its own, so that a time limit, a crash or a lack of memory ends only that.
 
 The parent writes a :class:`~driftloop.training.child_job.Job` and files into a folder and names the folder on the
 standard input of a :mod:`driftloop.training.child_process`, which leaves a result and files there and ends. Importing
@@ -48,6 +48,7 @@ __all__ = [
     "TrainingCancelled",
     "TrainingFailed",
     "TrainingProcesses",
+    "score_in_child",
     "train_in_child",
     "validate_in_child",
 ]
@@ -155,6 +156,7 @@ def train_in_child(
         choice=result.choice,
         search=result.search,
         learned_on=result.learned_on,
+        gap=result.gap,
     )
 
 
@@ -173,6 +175,29 @@ def validate_in_child(
     _in_child(job, parquet, champion, folder, processes, cancelled)
 
 
+def score_in_child(
+    spec: ModelSpec,
+    parquet: bytes,
+    champion: ChampionFile,
+    challenger: bytes,
+    *,
+    windows: list[int],
+    folder: Path,
+    processes: TrainingProcesses | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> JobResult:
+    """Have the rows scored by two model files, within the spec's limits of time and memory of a training.
+
+    ``windows``: how many of the rows each window has. The scores are in the folder afterwards, those of each window in
+    a file of its own (:func:`~driftloop.training.child_job.scores_file`), up to the window at which something went
+    wrong. The result has the error of a model that refuses; raises :class:`TrainingFailed` for a crash or a limit and
+    :class:`TrainingCancelled`.
+    """
+    (folder / BROUGHT).write_bytes(challenger)
+    job = Job(spec=spec, seed=0, work="score", windows=windows)
+    return _result_of(job, parquet, champion, folder, processes, cancelled)
+
+
 def _in_child(
     job: Job,
     parquet: bytes,
@@ -182,6 +207,21 @@ def _in_child(
     cancelled: Callable[[], bool],
 ) -> JobResult:
     """Hand a job with its files to a child. Raises :class:`TrainingFailed` and :class:`TrainingCancelled`."""
+    result = _result_of(job, parquet, champion, folder, processes, cancelled)
+    if result.error is not None:
+        raise TrainingFailed(result.error)
+    return result
+
+
+def _result_of(
+    job: Job,
+    parquet: bytes,
+    champion: ChampionFile | None,
+    folder: Path,
+    processes: TrainingProcesses | None,
+    cancelled: Callable[[], bool],
+) -> JobResult:
+    """The same, with the error that the child itself has found in the result."""
     file = None if champion is None else champion.artifact
     if champion is not None:
         job = msgspec.structs.replace(
@@ -196,11 +236,9 @@ def _in_child(
         (folder / CHAMPION).write_bytes(file)
     if champion is not None and champion.profile is not None:
         (folder / REFERENCE).write_bytes(champion.profile)
-    _run((processes or TrainingProcesses()).take(), folder, job.spec.training, cancelled)
-    result = msgspec.json.decode((folder / RESULT).read_bytes(), type=JobResult)
-    if result.error is not None:
-        raise TrainingFailed(result.error)
-    return result
+    doing = "scoring" if job.work == "score" else "training"
+    _run((processes or TrainingProcesses()).take(), folder, job.spec.training, cancelled, doing)
+    return msgspec.json.decode((folder / RESULT).read_bytes(), type=JobResult)
 
 
 def _launch(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -232,7 +270,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, cancelled: Callable[[], bool]) -> None:
+def _run(
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    limits: TrainingSpec,
+    cancelled: Callable[[], bool],
+    doing: str,
+) -> None:
     """Hand the job to the child and wait for its end."""
     deadline = time.monotonic() + limits.time_limit_ms / 1000
     most_bytes = limits.memory_limit_bytes
@@ -249,11 +293,11 @@ def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, c
                 raise TrainingCancelled
             if time.monotonic() > deadline:
                 output.forward(to_end=True)
-                took = f"the training took longer than its time limit of {duration_text(limits.time_limit_ms)}"
+                took = f"the {doing} took longer than its time limit of {duration_text(limits.time_limit_ms)}"
                 raise TrainingFailed(_with_words(took, output.last_words()))
             if most_bytes is not None and takes_more_than(most_bytes, process.pid):
                 output.forward(to_end=True)
-                raise TrainingFailed(_with_words(too_large(most_bytes), output.last_words()))
+                raise TrainingFailed(_with_words(too_large(most_bytes, doing), output.last_words()))
             time.sleep(_POLL_S)
         output.forward(to_end=True)
         early = last_lines(process.stdout)
@@ -262,7 +306,7 @@ def _run(process: subprocess.Popen[bytes], folder: Path, limits: TrainingSpec, c
     if process.returncode != 0 or not (folder / RESULT).exists():
         for text in early:
             progress.line(text)
-        ended = f"the training process {ended_by(process.returncode)}"
+        ended = f"the {doing} process {ended_by(process.returncode)}"
         raise TrainingFailed(_with_words(ended, output.last_words() or " / ".join(early[-3:])[-600:]))
 
 

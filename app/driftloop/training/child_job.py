@@ -9,10 +9,23 @@ from msgspec import Struct
 from driftloop.events.decisions import GateResult
 from driftloop.spec.model import ModelSpec
 from driftloop.training.choice import Choice
+from driftloop.training.gap import GapReport
 from driftloop.training.learning_on import LearnedOn
 from driftloop.training.search import SearchResult
 
-__all__ = ["ARTIFACT", "BROUGHT", "CHAMPION", "DATA", "JOB", "PROFILE", "REFERENCE", "RESULT", "Job", "JobResult"]
+__all__ = [
+    "ARTIFACT",
+    "BROUGHT",
+    "CHAMPION",
+    "DATA",
+    "JOB",
+    "PROFILE",
+    "REFERENCE",
+    "RESULT",
+    "Job",
+    "JobResult",
+    "scores_file",
+]
 
 #: To the child.
 JOB, DATA, CHAMPION, REFERENCE, BROUGHT = (
@@ -26,6 +39,11 @@ JOB, DATA, CHAMPION, REFERENCE, BROUGHT = (
 RESULT, ARTIFACT, PROFILE = "result.json", "artifact.skops", "profile.json"
 
 
+def scores_file(place: int) -> str:
+    """From the child: the scores of the window at this place among those that it was given."""
+    return f"scores-{place}.npz"
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """What the child is told. ``champion_version`` None: there is no champion to compare with. ``unreadable``: so many
     rows were left out of the data, not fitting the spec. ``validated``: the data is validated first."""
@@ -37,9 +55,12 @@ class Job(Struct, frozen=True, kw_only=True):
     champion_trained_to_ms: int | None = None
     changed_at_ms: int | None = None
     unreadable: int = 0
-    #: ``validate`` ends after the checks of the data; ``judge`` takes a model that was fitted elsewhere.
-    work: Literal["train", "validate", "judge"] = "train"
+    #: ``validate`` ends after the checks of the data; ``judge`` takes a model that was fitted elsewhere; ``score`` has
+    #: that one and the champion score the rows of ``windows``.
+    work: Literal["train", "validate", "judge", "score"] = "train"
     validated: bool = True
+    #: How many of the rows are of the first window, of the second, and so on.
+    windows: list[int] = []
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
@@ -57,3 +78,6 @@ class JobResult(Struct, frozen=True, kw_only=True):
     choice: Choice | None = None
     search: SearchResult | None = None
     learned_on: LearnedOn | None = None
+    gap: GapReport | None = None
+    #: Why the champion's file scored nothing.
+    champion_error: str | None = None

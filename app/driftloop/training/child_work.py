@@ -25,6 +25,7 @@ from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
 from driftloop.training.handover.brought import brought_from
 from driftloop.training.limits import bound_memory, bound_threads, too_large
+from driftloop.training.score_work import score_in
 from driftloop.training.train import Champion, train
 from driftloop.training.validation.keep import check_and_write
 from driftloop.training.validation.validate import reason_of
@@ -44,6 +45,9 @@ def work_in(folder: Path) -> None:
         bound_threads(job.spec.training.threads)
     if limit is not None:
         bound_memory(limit)
+    if job.work == "score":
+        score_in(folder, job)
+        return
     try:
         data = TrainingSet.from_parquet(job.spec, (folder / DATA).read_bytes())
         if job.validated and job.work != "judge":
@@ -81,6 +85,7 @@ def work_in(folder: Path) -> None:
             choice=trained.choice,
             search=trained.search,
             learned_on=trained.learned_on,
+            gap=trained.gap,
         )
     (folder / RESULT).write_bytes(msgspec.json.encode(result))
 

@@ -24,6 +24,7 @@ from driftloop.training.comparison import DEFAULT_METRIC, compare, metric_value
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.errors import EstimatorError
 from driftloop.training.estimators import fit, predict
+from driftloop.training.gap import before_gap
 from driftloop.training.search import SearchResult, search
 
 __all__ = ["CandidateResult", "Choice", "Plan", "choose", "make_plan"]
@@ -112,6 +113,7 @@ def choose(
     result says why. ``seed`` is that of the intervals. Raises as :func:`make_plan` does.
     """
     pool, later = earlier.split(spec.training.choice.share)
+    pool, _ = before_gap(spec, pool, later, "the slice of training.choice")
     metric = spec.training.choice.metric or DEFAULT_METRIC[spec.task]
     direction = direction_of(spec.task, metric) or 0
     results: list[CandidateResult] = []

@@ -36,11 +36,10 @@ def size_text(size: int) -> str:
     return f"{size / unit:.4g} {name}"
 
 
-def too_large(limit: int) -> str:
-    """The reason of a run that failed for lack of memory."""
-    return (
-        f"the training took more than {size_text(limit)} of memory; raise training.memory_limit or train on fewer rows"
-    )
+def too_large(limit: int, doing: str = "training") -> str:
+    """The reason of a run that failed for lack of memory. ``doing``: training, or scoring."""
+    remedy = " or train on fewer rows" if doing == "training" else ""
+    return f"the {doing} took more than {size_text(limit)} of memory; raise training.memory_limit{remedy}"
 
 
 def bound_memory(limit: int) -> None:

@@ -325,10 +325,12 @@ def _of_training(registry: Registry, version: VersionRow, trained: Trained) -> I
         recorded, found = choice or {}, {} if trained.choice is None else _plain(trained.choice)
         yield _compared("selection digest", recorded.get("selection_sha256"), found.get("selection_sha256"))
         yield _compared("choice of the candidate", recorded, found)
-    for name, made in (("search", trained.search), ("learned_on", trained.learned_on)):
+    for name, made in (("search", trained.search), ("learned_on", trained.learned_on), ("gap", trained.gap)):
         if lineage.get(name) is not None or made is not None:
-            subject = "search of parameters" if name == "search" else "start of the River model"
-            yield _compared(subject, lineage.get(name), None if made is None else _plain(made))
+            subject = {"search": "search of parameters", "learned_on": "start of the River model"}
+            yield _compared(
+                subject.get(name, "rows in the gap"), lineage.get(name), None if made is None else _plain(made)
+            )
     counts = {"train_rows": trained.train_rows, "holdout_rows": trained.holdout_rows}
     counts |= {"seen_from_ms": trained.seen_from_ms, "seen_to_ms": trained.seen_to_ms}
     wanted = {"train_rows": lineage.get("train_rows"), "holdout_rows": lineage.get("holdout_rows")}

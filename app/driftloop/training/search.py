@@ -19,6 +19,7 @@ from driftloop.training.comparison import DEFAULT_METRIC, metric_value
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.errors import EstimatorError
 from driftloop.training.estimators import fit, predict
+from driftloop.training.gap import places_before_gap
 
 __all__ = ["SearchResult", "Tried", "folds_of", "search", "settings_of"]
 
@@ -111,6 +112,24 @@ def _instant(times: NDArray[np.int64], place: int) -> int:
     return place if not 0 < place < len(times) else int(np.searchsorted(times, times[place], side="left"))
 
 
+def _learnable(
+    spec: ModelSpec, data: TrainingSet, folds: list[tuple[slice, slice]]
+) -> list[tuple[NDArray[np.int64], slice]]:
+    """The places of the rows to fit on, without those that ``training.gap`` takes away. Folds that have none are left
+    out."""
+    found = [
+        (places_before_gap(spec, data.rows(earlier), int(data.predicted_at_ms[later.start])), later)
+        for earlier, later in folds
+    ]
+    kept = [(places, later) for places, later in found if len(places)]
+    if not kept:
+        raise EstimatorError(
+            f"training.search: training.gap: {spec.training.gap} leaves no row to fit on before any of the "
+            f"{len(folds)} later parts of {len(data):,} rows; allow more rows or a shorter gap, or leave the search out"
+        )
+    return kept
+
+
 def search(spec: ModelSpec, data: TrainingSet, weights: NDArray[np.float64] | None) -> SearchResult:
     """Try the settings of ``training.search`` on ``data``. The first of several equally good ones is the best.
 
@@ -120,7 +139,7 @@ def search(spec: ModelSpec, data: TrainingSet, weights: NDArray[np.float64] | No
     assert wanted is not None, "the caller has looked"
     metric = wanted.metric or DEFAULT_METRIC[spec.task]
     direction = direction_of(spec.task, metric) or 0
-    folds = folds_of(wanted, data)
+    folds = _learnable(spec, data, folds_of(wanted, data))
     tried = [_try(spec, setting, data, weights, folds, metric) for setting in settings_of(wanted)]
     means = [-math.inf if one.mean is None else direction * one.mean for one in tried]
     best = int(np.argmax(means))
@@ -131,7 +150,7 @@ def search(spec: ModelSpec, data: TrainingSet, weights: NDArray[np.float64] | No
         split=wanted.split,
         metric=metric,
         seed=wanted.seed,
-        folds=[(earlier.stop, later.stop - later.start) for earlier, later in folds],
+        folds=[(len(earlier), later.stop - later.start) for earlier, later in folds],
         tried=tried,
         best=best,
     )
@@ -142,7 +161,7 @@ def _try(
     setting: dict[str, Any],
     data: TrainingSet,
     weights: NDArray[np.float64] | None,
-    folds: list[tuple[slice, slice]],
+    folds: list[tuple[NDArray[np.int64], slice]],
     metric: str,
 ) -> Tried:
     training = msgspec.structs.replace(spec.training, parameters={**spec.training.parameters, **setting})

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from driftloop.events.messages import Labeled
 from driftloop.shadow.losses import BoundedLoss
@@ -15,16 +14,12 @@ from driftloop.shadow.state import Cohort
 from driftloop.spec.model import ModelSpec
 from driftloop.spec.shadow import CanarySpec
 from driftloop.training.dataset import TrainingSet, cut
-from driftloop.training.estimators import predict
+from driftloop.training.shadow_scores import ComparisonImpossible, WindowScores, compared_rows
 
-__all__ = ["ComparisonImpossible", "arms_cohort", "paired_cohort"]
-
-
-class ComparisonImpossible(ValueError):
-    """The two versions cannot be compared, however long one waits. The message says why."""
+__all__ = ["ComparisonImpossible", "arms_cohort", "paired_cohort", "timely_rows"]
 
 
-def _timely(rows: Iterable[Labeled], spec: ModelSpec, start_ms: int, end_ms: int) -> TrainingSet:
+def timely_rows(rows: Iterable[Labeled], spec: ModelSpec, start_ms: int, end_ms: int) -> TrainingSet:
     """The window's rows as they stood when it matured, sorted by (predicted_at_ms, id), each prediction once.
 
     Rows that came after the window was final, or whose label became known beyond the horizon, are marked as late in the
@@ -35,42 +30,38 @@ def _timely(rows: Iterable[Labeled], spec: ModelSpec, start_ms: int, end_ms: int
 
 
 def paired_cohort(
-    rows: Iterable[Labeled],
+    data: TrainingSet,
     spec: ModelSpec,
     loss: BoundedLoss,
     start_ms: int,
     end_ms: int,
     *,
     champion: str,
-    champion_model: Pipeline | None,
-    challenger_model: Pipeline,
+    scores: WindowScores | None,
 ) -> Cohort:
-    """Both models on the same rows. The champion's loss is that of the prediction that it made when it served the row;
-    of rows that another version served, that of ``champion_model`` on the recorded features (None: they are left out).
-
-    The whole window is scored at once, so that the rows of one call are the same whatever batches they came in. Raises
-    :class:`ComparisonImpossible` if a model file cannot score the rows.
+    """Both models on the same rows, those of :func:`timely_rows`. The champion's loss is that of the prediction that it
+    made when it served the row; of rows that another version served, that of its model file on the recorded features
+    (where there is none, they are left out). ``scores``: what the model files say; None if there is no row.
     """
-    data = _timely(rows, spec, start_ms, end_ms)
     left_out = {"unreadable": data.unreadable} if data.unreadable else {}
-    recorded = np.asarray(data.versions == champion, bool)
-    if champion_model is None and not recorded.all():
-        left_out["no champion score"] = int((~recorded).sum())
-        data = _chosen(data, recorded)
-        recorded = recorded[recorded]
-    if not len(data):
+    if scores is None:
+        assert not len(data), "rows are scored before they are compared"
         return _empty(start_ms, end_ms, left_out)
-    said = data.said
-    if champion_model is not None and not recorded.all():
-        scored = _score(champion_model, spec, data, "champion", ~recorded)
+    rows = compared_rows(data, champion, has_model=scores.champion is not None)
+    if len(rows) < len(data):
+        left_out["no champion score"] = len(data) - len(rows)
+    if not len(rows):
+        return _empty(start_ms, end_ms, left_out)
+    recorded = np.asarray(rows.versions == champion, bool)
+    said = rows.said
+    if scores.champion is not None and not recorded.all():
         said = said.copy()
-        said[~recorded] = scored
-    challenger = _score(challenger_model, spec, data, "challenger", np.ones(len(data), bool))
+        said[~recorded] = scores.champion
     return Cohort(
         start_ms=start_ms,
         end_ms=end_ms,
-        champion_losses=_losses(loss, spec, said, data.labels),
-        challenger_losses=_losses(loss, spec, challenger, data.labels),
+        champion_losses=_losses(loss, spec, said, rows.labels),
+        challenger_losses=_losses(loss, spec, scores.challenger, rows.labels),
         recorded_rows=int(recorded.sum()),
         left_out=left_out,
     )
@@ -91,7 +82,7 @@ def arms_cohort(
     left out of the losses, and counts for the arms' split."""
     rows = list(rows)
     variants = {row.prediction_id: row.variant for row in rows}
-    data = _timely(rows, spec, start_ms, end_ms)
+    data = timely_rows(rows, spec, start_ms, end_ms)
     variant = np.array([variants[name] for name in data.ids], dtype=object)
     arms = {
         version: variant == name for version, name in ((champion, canary.champion), (challenger, canary.challenger))
@@ -119,30 +110,8 @@ def arms_cohort(
     )
 
 
-def _chosen(data: TrainingSet, chosen: NDArray[np.bool_]) -> TrainingSet:
-    return TrainingSet(
-        frame=data.frame[chosen].reset_index(drop=True),
-        labels=data.labels[chosen],
-        predicted_at_ms=data.predicted_at_ms[chosen],
-        said=data.said[chosen],
-        versions=data.versions[chosen],
-        ids=data.ids[chosen],
-    )
-
-
 def _empty(start_ms: int, end_ms: int, left_out: dict[str, int]) -> Cohort:
     return Cohort(start_ms, end_ms, np.empty(0), np.empty(0), left_out=left_out)
-
-
-def _score(
-    model: Pipeline, spec: ModelSpec, data: TrainingSet, name: str, chosen: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    try:
-        return predict(model, spec, data.frame[chosen].reset_index(drop=True))
-    except Exception as error:  # whatever a foreign pipeline raises on rows that it does not know
-        raise ComparisonImpossible(
-            f"the {name}'s model file cannot score the recorded features ({type(error).__name__}: {error})"
-        ) from error
 
 
 def _losses(

@@ -17,6 +17,7 @@ from driftloop.settings import Settings
 from driftloop.spec.model import ModelSpec
 from driftloop.training.labeled_log import LabeledLog
 from driftloop.training.maturity import Maturity
+from driftloop.training.shadow_scoring import ScoringProcess
 from driftloop.training.shadow_watch import ShadowWatcher
 
 __all__ = ["start_shadow_watch"]
@@ -49,6 +50,7 @@ def start_shadow_watch(
         ShadowStore(registry.engine),
         labeled,
         Maturity(specs, settings.source_partitions, read),
+        ScoringProcess(settings.data_dir / "trainer"),
         cancelled=stopping.is_set,
         owner=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}",
     )

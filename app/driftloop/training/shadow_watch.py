@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
-from sklearn.pipeline import Pipeline
 
 from driftloop.events.decisions import ShadowLook
 from driftloop.events.messages import Labeled
@@ -26,22 +26,23 @@ from driftloop.registry.models import Registry
 from driftloop.registry.rows import VersionRow
 from driftloop.registry.shadows import ShadowRow, ShadowStore
 from driftloop.shadow.losses import BoundedLoss, bounded_loss
-from driftloop.shadow.state import Cohort, ComparisonState, begin
+from driftloop.shadow.state import ComparisonState, begin
 from driftloop.shadow.verdict import look, skip
 from driftloop.spec.model import ModelSpec
-from driftloop.training.artifacts import ArtifactError as UnloadableModel
-from driftloop.training.artifacts import load
-from driftloop.training.dataset import OffsetRange
-from driftloop.training.shadow_rows import ComparisonImpossible, arms_cohort, paired_cohort
+from driftloop.training.child import TrainingCancelled
+from driftloop.training.dataset import OffsetRange, TrainingSet
+from driftloop.training.shadow_rows import arms_cohort, paired_cohort, timely_rows
+from driftloop.training.shadow_scores import ComparisonImpossible, Scorer, WindowScores
 
 __all__ = ["SHADOW_ACTOR", "ShadowWatcher", "first_window_ms"]
 
 log = get_logger(__name__)
 
 SHADOW_ACTOR = "shadow"
-#: So many windows are read and looked at before they are committed.
-_WINDOWS_AT_ONCE = 16
-_MODELS_KEPT = 8
+#: So many windows are read, scored and looked at before they are committed: of small ones twice as many each time,
+#: since every look starts a process and reads the log.
+_WINDOWS_AT_ONCE, _MOST_WINDOWS_AT_ONCE = 16, 256
+_FEW_ROWS = 20_000
 
 _decode_state = msgspec.json.Decoder(ComparisonState).decode
 
@@ -72,6 +73,7 @@ class ShadowWatcher:
         store: ShadowStore,
         labeled: _LabeledRows,
         maturity: _Maturity,
+        scorer: Scorer,
         *,
         owner: str,
         cancelled: Callable[[], bool] = lambda: False,
@@ -83,11 +85,11 @@ class ShadowWatcher:
         self._store = store
         self._labeled = labeled
         self._maturity = maturity
+        self._scorer = scorer
         self._owner = owner
         self._cancelled = cancelled
         self._lease_s = lease_s
         self._now_s = now_s
-        self._models: dict[str, Pipeline] = {}
         self._told: set[str] = set()
 
     def turn(self) -> int:
@@ -123,15 +125,20 @@ class ShadowWatcher:
             return 0
         try:
             return self._follow(leased, spec)
+        except TrainingCancelled:
+            log.info("a comparison is left for the next trainer", model=row.model_id, version=row.version)
         except StaleStateError as error:
             log.info("a comparison went on elsewhere", reason=str(error))
         except ComparisonImpossible as error:
-            log.warning("a comparison is impossible", model=row.model_id, version=row.version, reason=str(error))
-            self._store.stop(leased, str(error), event_time_ms=leased.from_ms, actor=SHADOW_ACTOR)
+            self._end(leased, error, leased.from_ms)
         except ArtifactError as error:
             # The folder may only be away; a file that is there and cannot be loaded is impossible.
             log.warning("a model file cannot be read, trying again", model=row.model_id, reason=str(error))
         return 0
+
+    def _end(self, row: ShadowRow, error: ComparisonImpossible, event_time_ms: int) -> None:
+        log.warning("a comparison is impossible", model=row.model_id, version=row.version, reason=str(error))
+        self._store.stop(row, str(error), event_time_ms=event_time_ms, actor=SHADOW_ACTOR)
 
     def _follow(self, row: ShadowRow, spec: ModelSpec) -> int:
         version = self._registry.version(row.model_id, row.version)
@@ -143,14 +150,19 @@ class ShadowWatcher:
         if self._overtaken(row, spec, version, champion, settings):
             return 0
         state = self._state(row, spec, version, champion, settings)
-        looked = 0
+        looked, at_once = 0, _WINDOWS_AT_ONCE
         while True:
             start_ms = state.next_ms
-            end_ms = min(self._maturity.until_ms(spec), start_ms + _WINDOWS_AT_ONCE * spec.window_ms)
+            end_ms = min(self._maturity.until_ms(spec), start_ms + at_once * spec.window_ms)
             if end_ms <= start_ms or end_ms <= NEVER_MS or self._cancelled():
                 return looked
-            state, looks = self._look(state, spec, row, version, champion, end_ms)
-            decided = (looks[-1].window_end_ms if looks else end_ms) + spec.label_horizon_ms
+            try:
+                state, looks, rows = self._look(state, spec, row, version, champion, end_ms)
+            except ComparisonImpossible as error:
+                self._end(row, error, start_ms)
+                return looked
+            at_once = min(2 * at_once, _MOST_WINDOWS_AT_ONCE) if rows < _FEW_ROWS else _WINDOWS_AT_ONCE
+            decided = (looks[-1].window_end_ms if looks else state.next_ms) + spec.label_horizon_ms
             row = self._store.advance(
                 row,
                 msgspec.json.encode(state),
@@ -228,20 +240,52 @@ class ShadowWatcher:
         version: VersionRow,
         champion: VersionRow,
         end_ms: int,
-    ) -> tuple[ComparisonState, list[ShadowLook]]:
-        """Every window up to ``end_ms``, or to the first verdict. Windows without a row are passed over unless the time
-        is up."""
+    ) -> tuple[ComparisonState, list[ShadowLook], int]:
+        """Every window up to ``end_ms``, to the first verdict, or to the first that cannot be scored after one that
+        could: the next look begins with it. Windows without a row are passed over unless the time is up. The last: how
+        many labeled rows were read."""
         found, _ = self._labeled.rows(spec.model, state.next_ms, end_ms)
         by_window: dict[int, list[Labeled]] = {}
         for labeled in found:
             by_window.setdefault(labeled.predicted_at_ms // spec.window_ms, []).append(labeled)
+        scoring = None
+        if row.mode != "canary":
+            starts = range(state.next_ms, end_ms, spec.window_ms)
+            windows = {
+                start_ms: timely_rows(
+                    by_window.get(start_ms // spec.window_ms, []), spec, start_ms, start_ms + spec.window_ms
+                )
+                for start_ms in starts
+            }
+            scoring = _Windows(windows, self._scores(spec, row, version, champion, windows))
         looks: list[ShadowLook] = []
         while state.next_ms < end_ms:
             start_ms = state.next_ms
             stop_ms = start_ms + spec.window_ms
-            cohort = self._cohort(
-                by_window.get(start_ms // spec.window_ms, []), state, spec, row, version, champion, start_ms, stop_ms
-            )
+            if scoring is None:
+                assert spec.shadow.canary is not None, "the comparison would not have begun"
+                cohort = arms_cohort(
+                    by_window.get(start_ms // spec.window_ms, []),
+                    spec,
+                    state.loss,
+                    start_ms,
+                    stop_ms,
+                    canary=spec.shadow.canary,
+                    champion=champion.version,
+                    challenger=version.version,
+                )
+            elif scoring.lacks(start_ms):
+                break
+            else:
+                cohort = paired_cohort(
+                    scoring.rows[start_ms],
+                    spec,
+                    state.loss,
+                    start_ms,
+                    stop_ms,
+                    champion=champion.version,
+                    scores=scoring.scores.get(start_ms),
+                )
             if not cohort.rows and stop_ms - state.from_ms < spec.shadow.longest_ms:
                 state = skip(state, stop_ms)
                 continue
@@ -249,77 +293,72 @@ class ShadowWatcher:
             looks.append(said)
             if said.verdict in ("promote", "stop"):
                 break
-        return state, looks
+        return state, looks, len(found)
 
-    def _cohort(
+    def _scores(
         self,
-        rows: list[Labeled],
-        state: ComparisonState,
         spec: ModelSpec,
         row: ShadowRow,
         version: VersionRow,
         champion: VersionRow,
-        start_ms: int,
-        end_ms: int,
-    ) -> Cohort:
-        loss: BoundedLoss = state.loss
-        if row.mode == "canary":
-            assert spec.shadow.canary is not None
-            return arms_cohort(
-                rows,
-                spec,
-                loss,
-                start_ms,
-                end_ms,
-                canary=spec.shadow.canary,
-                champion=champion.version,
-                challenger=version.version,
-            )
-        challenger_model = self._model(version)
-        if challenger_model is None:
+        windows: Mapping[int, TrainingSet],
+    ) -> dict[int, WindowScores]:
+        """By a window's start what both model files say, up to a window at which they fail. Raises
+        :class:`ComparisonImpossible` if that is the first one that has rows."""
+        if version.artifact is None:
             raise ComparisonImpossible(
                 f"{version.version} has no model file, so nothing can score the recorded features with it; register it "
                 "with --artifact, or compare it as a canary"
             )
-        return paired_cohort(
-            rows,
+        wanted = [start_ms for start_ms, data in windows.items() if len(data)]
+        if not wanted:
+            return {}
+        scored = self._scorer(
             spec,
-            loss,
-            start_ms,
-            end_ms,
+            [windows[start_ms] for start_ms in wanted],
             champion=champion.version,
-            champion_model=self._champion_model(champion),
-            challenger_model=challenger_model,
+            champion_file=None if champion.artifact is None else self._registry.store.read(champion.artifact),
+            challenger=version.version,
+            challenger_file=self._registry.store.read(version.artifact),
+            cancelled=self._waiting(row),
         )
+        if scored.champion_error is not None:
+            self._tell_once(
+                f"the champion's model file scores nothing, only what it said counts: {scored.champion_error}"
+            )
+        if not scored.windows:
+            raise ComparisonImpossible(scored.problem or "the scoring process left no scores")
+        return dict(zip(wanted, scored.windows, strict=False))
 
-    def _champion_model(self, champion: VersionRow) -> Pipeline | None:
-        """None if there is none that can be loaded: what the champion itself said is compared all the same."""
-        try:
-            return self._model(champion)
-        except ComparisonImpossible as error:
-            self._tell_once(f"the champion's model file scores nothing, only what it said counts: {error}")
-            return None
+    def _waiting(self, row: ShadowRow) -> Callable[[], bool]:
+        """To be asked while others work on the comparison: keeps the lease, and says whether this is to end."""
+        due_s = self._now_s() + self._lease_s / 3
 
-    def _model(self, version: VersionRow) -> Pipeline | None:
-        if version.artifact is None:
-            return None
-        known = self._models.get(version.artifact.sha256)
-        if known is not None:
-            return known
-        data = self._registry.store.read(version.artifact)
-        try:
-            model = load(data)
-        except UnloadableModel as error:
-            raise ComparisonImpossible(f"{version.version}: {error}") from error
-        if len(self._models) >= _MODELS_KEPT:
-            self._models.clear()
-        self._models[version.artifact.sha256] = model
-        return model
+        def cancelled() -> bool:
+            nonlocal due_s
+            if self._now_s() >= due_s:
+                self._store.lease(row, self._owner, self._lease_s, self._now_s())
+                due_s = self._now_s() + self._lease_s / 3
+            return self._cancelled()
+
+        return cancelled
 
     def _tell_once(self, what: str) -> None:
         if what not in self._told:
             self._told.add(what)
             log.warning("a comparison", reason=what)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """By start: the rows, and what models say about them."""
+
+    rows: Mapping[int, TrainingSet]
+    scores: Mapping[int, WindowScores]
+
+    def lacks(self, start_ms: int) -> bool:
+        """Whether there are rows that nothing has scored."""
+        return bool(len(self.rows[start_ms])) and start_ms not in self.scores
 
 
 def _expected(reference: LossReference | None, loss: BoundedLoss) -> float | None:

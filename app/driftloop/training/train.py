@@ -33,6 +33,7 @@ from driftloop.training.choice import Choice, Plan, make_plan
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.digest import model_digest
 from driftloop.training.estimators import EstimatorError, columns_of, fit, predict
+from driftloop.training.gap import GapReport, before_gap
 from driftloop.training.gates import Candidate, Reference, Rival, run_gates
 from driftloop.training.handover.brought import Brought
 from driftloop.training.importance import permutation_importances
@@ -80,6 +81,7 @@ class Trained:
     choice: Choice | None = None
     search: SearchResult | None = None
     learned_on: LearnedOn | None = None
+    gap: GapReport | None = None
 
 
 def train(
@@ -93,7 +95,8 @@ def train(
 ) -> Trained:
     """Fit on the earlier rows, judge on the later ones, fit again on all if the spec says so.
 
-    Which of the earlier rows are learned, and with which parameters, is settled on them alone (``training.candidates``
+    Of the earlier rows ``training.gap`` takes those away that the judged model would not know in service. Which of them
+    are learned, and with which parameters, is settled on them alone (``training.candidates``
     and ``search``; ``changed_at_ms`` is the change that a detector has dated). A River model learns on from the
     champion, so only rows that the champion has not learned are split. The reference profile describes the rows that
     the judged model learned and the holdout. Its predictions are out of sample: those of the holdout by the model that
@@ -104,7 +107,10 @@ def train(
     the earlier rows, and is judged in place of one that is fitted here.
     """
     start = None if spec.training.river is None else starting_point(spec, data, champion)
-    earlier, later = (data if start is None else start.new).split(spec.training.holdout)
+    whole, later = (data if start is None else start.new).split(spec.training.holdout)
+    earlier, gap = before_gap(spec, whole, later)
+    if gap is not None:
+        progress.line(f"training.gap: {gap.left_out:,} of {gap.rows:,} rows before the holdout are not learned")
     plan = make_plan(spec, earlier, changed_at_ms, seed=seed) if brought is None else Plan(spec)
     chosen = plan.select(earlier)
     learned = earlier.rows(chosen.places)
@@ -122,7 +128,7 @@ def train(
     scores = predict(judged, spec, later.frame)
     released, everything, taken = judged, earlier, chosen
     if spec.training.refit_on_all and brought is None:
-        everything = earlier.followed_by(later)
+        everything = whole.followed_by(later)
         progress.phase(f"fitting again, the {len(later):,} later rows with the others")
         released, taken = _refitted(plan, start, everything)
     seen_ms = everything.predicted_at_ms[taken.places]
@@ -172,6 +178,7 @@ def train(
         choice=None if plan.choice is None else _with_selection(plan.choice, taken, everything),
         search=plan.search,
         learned_on=None if start is None else start.report,
+        gap=gap,
     )
 
 
@@ -212,6 +219,7 @@ def lineage_of(spec: ModelSpec, trained: Trained, dataset: Mapping[str, Any], **
                 ("choice", trained.choice),
                 ("search", trained.search),
                 ("learned_on", trained.learned_on),
+                ("gap", trained.gap),
             )
             if said is not None
         },

@@ -28,12 +28,16 @@ from driftloop.spec.model import ModelSpec
 from driftloop.spec.shadow import CanarySpec, ShadowSpec
 from driftloop.training import run as run_module
 from driftloop.training.bootstrap import register_first_version
+from driftloop.training.child import TrainingProcesses
 from driftloop.training.dataset import OffsetRange, from_frame
 from driftloop.training.maturity import Maturity
 from driftloop.training.registration import register
 from driftloop.training.run import CommandRunner
+from driftloop.training.shadow_scores import Scorer
+from driftloop.training.shadow_scoring import ScoringProcess
 from driftloop.training.shadow_watch import ShadowWatcher, first_window_ms
 from driftloop.training.train import Trained, train
+from support.model_scoring import BROKEN, broken_model, score_here, started
 from support.training_rows import DAY_MS, make_labeled, make_rows, make_spec
 
 #: A day's first moment, after everything that any version was trained on.
@@ -108,7 +112,13 @@ class World:
             )
         return name
 
-    def watcher(self, rows: list[Labeled], until_ms: int = AT + 1000 * DAY_MS, spec: ModelSpec | None = None) -> Any:
+    def watcher(
+        self,
+        rows: list[Labeled],
+        until_ms: int = AT + 1000 * DAY_MS,
+        spec: ModelSpec | None = None,
+        scorer: Scorer = score_here,
+    ) -> Any:
         self.log, self.maturity = FixedLog(rows), FixedMaturity(until_ms)
         return ShadowWatcher(
             {"m": spec or self.spec},
@@ -116,6 +126,7 @@ class World:
             self.store,
             self.log,
             self.maturity,
+            scorer,
             owner="test",
             now_s=lambda: 1.0,
         )
@@ -463,6 +474,131 @@ def test_what_cannot_be_compared_ends_with_the_reason(make_world: Callable[..., 
     world.store.start("m", "odd", "shadow", from_ms=AT, reason="", event_time_ms=AT, actor="test")
     world.watcher(labeled(spec)).turn()
     assert "not a skops archive" in world.store.of_model("m")[-1].reason
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_model_that_crashes_hangs_or_takes_too_much_ends_its_comparison_alone(
+    make_world: Callable[..., World], tmp_path: Path, how: str
+) -> None:
+    """With processes as in service. The windows before, in which it said something, count."""
+    from driftloop.registry import NewVersion
+
+    limits = {"memory_limit": "700MiB"} if how == "takes too much" else {}
+    limits = {"time_limit": "3s"} if how == "hangs" else limits
+    spec = shadow_spec(training=limits, shadow=msgspec.structs.replace(RULES, minimum_rows=10_000))
+    world = make_world(spec)
+    broken = world.registry.store.put_bytes(broken_model(how), ".skops")
+    world.registry.register_version(NewVersion(model_id="m", version="v2", artifact=broken, event_time_ms=AT))
+    world.store.start("m", "v2", "shadow", from_ms=AT, reason="", event_time_ms=AT, actor="test")
+    rows = labeled(spec, days=3)
+    if how == "crashes":  # only on a row of the third day: what tells the first two days is kept
+        fine = [row for row in rows if row.predicted_at_ms < AT + 2 * DAY_MS]
+        fine = [msgspec.structs.replace(row, features=msgspec.Raw(b'{"x": -9.0}')) for row in fine]
+        rows = fine + [row for row in rows if row.predicted_at_ms >= AT + 2 * DAY_MS]
+    with TrainingProcesses() as processes:
+        started(processes)  # its imports must not take the time that the limit allows
+        scorer = ScoringProcess(tmp_path / "work", processes)
+        watcher = world.watcher(rows, until_ms=AT + 3 * DAY_MS, scorer=scorer)
+        assert watcher.turn() == (2 if how == "crashes" else 0)
+    (ended,) = world.store.of_model("m")
+    assert (ended.status, world.status()) == ("stopped", "rejected")
+    assert "the challenger's model file was asked for the scores of 240 rows: the scoring" in ended.reason
+    assert BROKEN[how] in ended.reason
+    assert world.kinds()[-2:] == ["shadow_stopped", "rejected"]
+    assert len(world.looks()) == (2 if how == "crashes" else 0)
+    assert list((tmp_path / "work").iterdir()) == []
+    assert watcher.turn() == 0
+    assert world.registry.champion("m").version == "v1"  # type: ignore[union-attr]
+
+
+def test_after_a_crash_the_trainer_trains_the_next_command(make_world: Callable[..., World], tmp_path: Path) -> None:
+    from driftloop.registry import NewVersion
+
+    spec = shadow_spec()
+    world = make_world(spec)
+    broken = world.registry.store.put_bytes(broken_model("crashes"), ".skops")
+    world.registry.register_version(NewVersion(model_id="m", version="v2", artifact=broken, event_time_ms=AT))
+    world.store.start("m", "v2", "shadow", from_ms=AT, reason="", event_time_ms=AT, actor="test")
+    watcher = world.watcher(labeled(spec), scorer=ScoringProcess(tmp_path / "work"))
+    watcher.turn()
+    assert world.status() == "rejected"
+    log: Any = FixedLog(labeled(spec))
+    runner = CommandRunner({"m": spec}, world.registry, log, labeled_topic="t", folder=tmp_path / "work")
+    command = RetrainCommand(
+        command_id="d" * 32, model_id="m", champion_version="v1", trigger="drift", reason="r", from_ms=0,
+        window_end_ms=AT + 10 * DAY_MS, to_ms=AT + 10 * DAY_MS,
+    )  # fmt: skip
+    ended = runner.run(command)
+    assert ended.outcome == "registered", ended.reason
+    assert world.store.open()[0].version == ended.version
+
+
+def test_a_shutdown_leaves_the_comparison_for_the_next_trainer(
+    make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    spec = shadow_spec()
+    world = make_world(spec)
+    world.challenger()
+    watcher = world.watcher(labeled(spec), scorer=ScoringProcess(tmp_path / "work"))
+    asked = iter([False])  # by the look; whoever asks then is told to end
+    watcher._cancelled = lambda: next(asked, True)
+    assert watcher.turn() == 0
+    assert (world.status(), world.looks()) == ("watched", [])
+    world.watcher(labeled(spec)).turn()
+    assert world.status() == "promoted"
+
+
+def test_the_lease_is_kept_while_a_process_scores(make_world: Callable[..., World]) -> None:
+    spec = shadow_spec()
+    world = make_world(spec)
+    world.challenger()
+    now, others = 0.0, []
+
+    def slow(*given: Any, cancelled: Callable[[], bool], **more: Any) -> Any:
+        nonlocal now
+        for _ in range(10):
+            now += 20.0
+            assert not cancelled()
+            others.append(world.store.lease(world.store.open()[0], "another", 60.0, now))
+        return score_here(*given, cancelled=cancelled, **more)
+
+    watcher = world.watcher(labeled(spec), scorer=slow)
+    watcher._now_s = lambda: now
+    watcher.turn()
+    assert others == [None] * 10
+    assert world.status() == "promoted"
+
+
+def test_a_window_that_fails_after_others_is_tried_again_by_itself(make_world: Callable[..., World]) -> None:
+    """A limit of time is one of a process: the windows that it had no time for get another."""
+    spec = shadow_spec(shadow=msgspec.structs.replace(RULES, minimum_rows=10_000))
+    world = make_world(spec)
+    world.challenger()
+    handed: list[int] = []
+
+    def limited(spec: ModelSpec, windows: Any, **more: Any) -> Any:
+        handed.append(len(windows))
+        scored = score_here(spec, windows[:3], **more)
+        return dataclasses.replace(scored, problem=None if len(windows) <= 3 else "no more time")
+
+    world.watcher(labeled(spec), until_ms=AT + 8 * DAY_MS, scorer=limited).turn()
+    assert handed == [8, 5, 2]
+    assert [look.window_start_ms for look in world.looks()] == [AT + day * DAY_MS for day in range(8)]
+
+
+def test_many_small_windows_share_a_process(make_world: Callable[..., World]) -> None:
+    spec = shadow_spec(window="1h", shadow=msgspec.structs.replace(RULES, minimum_rows=10_000))
+    world = make_world(spec)
+    world.challenger()
+    handed: list[int] = []
+
+    def counted(spec: ModelSpec, windows: Any, **more: Any) -> Any:
+        handed.append(len(windows))
+        return score_here(spec, windows, **more)
+
+    world.watcher(labeled(spec), until_ms=AT + 3 * DAY_MS, scorer=counted).turn()
+    assert handed == [16, 32, 24]
+    assert len(world.looks()) == 3 * 24
 
 
 def test_a_model_file_that_is_away_is_waited_for(make_world: Callable[..., World], tmp_path: Path) -> None:

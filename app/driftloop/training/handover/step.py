@@ -20,6 +20,7 @@ from driftloop.spec.model import ModelSpec
 from driftloop.training import progress
 from driftloop.training.child import ChampionFile, TrainingFailed, TrainingProcesses, train_in_child, validate_in_child
 from driftloop.training.dataset import SplitError, TrainingSet
+from driftloop.training.gap import before_gap
 from driftloop.training.gates import seed_from
 from driftloop.training.handover.credentials import CredentialsError, Keyring
 from driftloop.training.handover.dispatch import place_of
@@ -98,6 +99,7 @@ class Handing:
             validation = keep_results(folder, self.files)
         try:
             earlier, later = data.split(spec.training.holdout)
+            earlier, _ = before_gap(spec, earlier, later)
         except SplitError as error:
             raise TrainingFailed(str(error)) from error
         progress.phase("handing the training over")

@@ -164,7 +164,7 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if "real_child" in request.node.name:
         return
 
-    def work(process: object, folder: Path, limits: object, cancelled: object) -> None:
+    def work(process: object, folder: Path, *more: object) -> None:
         work_in(folder)
 
     monkeypatch.setattr(child, "_run", work)
