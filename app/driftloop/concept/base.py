@@ -34,7 +34,8 @@ class Detector(Struct, kw_only=True, tag_field="detector"):
 
     ``n``: values since the last (re)start. ``detected``: the last :meth:`update` raised an alarm; ``warning``: it ended
     in the warning zone. ``changed_at``: when, by the last alarm, the change began, in the unit of the times handed in.
-    ``rose``: whether that change was to higher values.
+    ``rose``: whether that change was to higher values. ``anew``: an alarm came before the last :meth:`update`, which had
+    no value, so that the restart is still to be made.
     """
 
     n: int = 0
@@ -43,6 +44,7 @@ class Detector(Struct, kw_only=True, tag_field="detector"):
     warning: bool = False
     changed_at: int | None = None
     rose: bool = True
+    anew: bool = False
 
     def update(self, values: NDArray[np.float64] | Sequence[float], times: Sequence[int] | None = None) -> list[int]:
         """Take in values of shape (n,), in order, and give the positions at which an alarm was raised.
@@ -56,15 +58,21 @@ class Detector(Struct, kw_only=True, tag_field="detector"):
         marks = as_times(times, len(numbers), self.seen)
         alarms = []
         for position, (x, at) in enumerate(zip(numbers, marks, strict=True)):
-            if self.detected:
+            if self.detected or self.anew:
                 self._restart()
             self.n += 1
             self.detected = self._step(x, at)
             if self.detected:
                 alarms.append(position)
         self.seen += len(numbers)
-        self.detected = self.detected if numbers else False
+        if not numbers:
+            self._take_nothing()
         return alarms
+
+    def _take_nothing(self) -> None:
+        """There was no value, and so no alarm; one from before holds for the next value."""
+        self.anew = self.anew or self.detected
+        self.detected = False
 
     def _step(self, x: float, at: int) -> bool:
         raise NotImplementedError
@@ -74,7 +82,7 @@ class Detector(Struct, kw_only=True, tag_field="detector"):
         for name, value in self.fresh_state().items():
             setattr(self, name, value)
         self.n = 0
-        self.detected = self.warning = False
+        self.detected = self.warning = self.anew = False
 
     def fresh_state(self) -> dict[str, object]:
         """The fields that a restart resets, with their first values."""

@@ -64,7 +64,7 @@ class BatchDetector(Detector, kw_only=True):
         for position, (count, total, square, at) in enumerate(batches):
             if count == 0:
                 continue
-            if self.detected:
+            if self.detected or self.anew:
                 self._restart()
             # One row's worth of weight for the expectation: known before the batch, as everything here is.
             guess = (self.reference + self.total) / (1.0 + self.n)
@@ -81,7 +81,7 @@ class BatchDetector(Detector, kw_only=True):
                 alarms.append(position)
         self.seen += counts.size
         if not counts.any():
-            self.detected = False
+            self._take_nothing()
         return alarms
 
     def _settle(self, factors: NDArray[np.float64], at: int) -> bool:

@@ -217,7 +217,7 @@ def test_a_follower_outlasts_a_database_that_is_away_for_a_moment(
         if asked[0] in (2, 3):
             raise OperationalError("SELECT", {}, ConnectionError("server closed the connection"))
         if asked[0] == 4:
-            self.finish(GOOD, "promoted", "v2", "better", time.time())
+            runs.finish(GOOD, "promoted", "v2", "better", time.time())  # the follower cannot write
         return get(self, command_id)
 
     monkeypatch.setattr(RunStore, "get", away)

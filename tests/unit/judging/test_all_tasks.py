@@ -61,10 +61,13 @@ drift:
     vector: [{method: centroid_shift, threshold: 0.5}]
     text: []
     sample_rows: 50
+alerts: {open_after: 2, open_within: 3, resolve_after: 1}
+"""
+#: Lists have no loss to be watched.
+CONCEPT = """
 concept:
   bins: 6
   detectors: [DETECTORS]
-alerts: {open_after: 2, open_within: 3, resolve_after: 1}
 """.replace("DETECTORS", ", ".join(f"{{detector: {name}}}" for name in DETECTORS))
 
 BINARY = """
@@ -104,7 +107,7 @@ TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION, "
 
 
 def spec_of(task: str) -> ModelSpec:
-    return parse_spec(COMMON + TASKS[task])
+    return parse_spec(COMMON + TASKS[task] + ("" if task == "ranking" else CONCEPT))
 
 
 def said_and_true(task: str, chance: random.Random, signal: float) -> tuple[Any, Any]:
