@@ -34,8 +34,8 @@ class Detector(Struct, kw_only=True, tag_field="detector"):
 
     ``n``: values since the last (re)start. ``detected``: the last :meth:`update` raised an alarm; ``warning``: it ended
     in the warning zone. ``changed_at``: when, by the last alarm, the change began, in the unit of the times handed in.
-    ``rose``: whether that change was to higher values. ``anew``: an alarm came before the last :meth:`update`, which had
-    no value, so that the restart is still to be made.
+    ``rose``: whether that change was to higher values. ``anew``: an alarm came before the last :meth:`update`, which
+    had no value, so that the restart is still to be made.
     """
 
     n: int = 0
