@@ -167,6 +167,8 @@ class Assessor:
                     continue
                 self._restater.restate(key, part, parts, result.judged)
             parts.restated.clear()
+            if parts.in_time and parts.all_sources_final() and self._restater.is_whole(key, parts, result.judged):
+                self._assembly.let_go(key)
         self._assembly.forget_expired()
         result.states = {model: _encode(self._state(model)) for model in sorted(touched)}
         result.restart_offset = self._assembly.restart_offset(self.next_offset)

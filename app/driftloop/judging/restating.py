@@ -11,6 +11,7 @@ from driftloop.judging.earlier import EarlierWindows
 from driftloop.judging.merging import PartMerger, merge_into, rows_of
 from driftloop.judging.report import Beside, MergedPart, report_of
 from driftloop.judging.report_ids import report_id_of
+from driftloop.monitoring.unregistered import UNREGISTERED
 from driftloop.spec.model import ModelSpec
 from driftloop.windows.assembly import PartKey, WindowKey, WindowParts
 
@@ -56,6 +57,18 @@ class Restater:
                 status="restated",
             )
         )
+
+    def is_whole(self, key: WindowKey, parts: WindowParts, judged: Judged) -> bool:
+        """Whether the final reports have everything that came in time."""
+        for part, sources in parts.in_time.items():
+            if part[0] == UNREGISTERED:
+                continue
+            earlier = self._reported(key, part, judged)
+            reported = {} if earlier is None else {source.partition: source for source in earlier[0].sources}
+            for at, one in sources.items():
+                if at not in reported or _is_further(one.partial.source, reported[at]):
+                    return False
+        return True
 
     def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:
         """What was reported with what came after it; None if nothing did."""

@@ -49,6 +49,10 @@ class WindowParts:
     #: It had been forgotten when the first of these came: there may have been others.
     forgotten: bool = False
 
+    def all_sources_final(self) -> bool:
+        """Nothing in time can come any more from the sources that something came from."""
+        return all(held.partial.final for sources in self.in_time.values() for held in sources.values())
+
     def held(self) -> Iterator[HeldPartial]:
         for lane in (self.in_time, self.late):
             for sources in lane.values():
@@ -164,11 +168,15 @@ class Assembly:
     def close(self, key: WindowKey) -> None:
         """The window was judged: of what it was made from nothing is needed any more, unless a source was idle and may
         still have more of it."""
+        self._windows[key].final = True
+        if self._windows[key].all_sources_final():
+            self.let_go(key)
+
+    def let_go(self, key: WindowKey) -> None:
+        """Everything that was in time is in the final report."""
         parts = self._windows[key]
-        parts.final = True
-        if all(held.partial.final for sources in parts.in_time.values() for held in sources.values()):
-            parts.in_time = {}
-        if not parts.in_time and not parts.late:
+        parts.in_time = {}
+        if not parts.late:
             del self._windows[key]
 
     def drop(self, key: WindowKey) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from driftloop.events.batch import RecordBatch
-from driftloop.events.messages import PartialMessage
+from driftloop.events.messages import PartialMessage, WindowPartial
 from driftloop.events.reports import WindowReport
 from driftloop.monitoring.intake import Limits
 from driftloop.monitoring.source import SourceMonitor
@@ -129,3 +129,54 @@ def test_what_comes_for_a_forgotten_window_restates_nothing() -> None:
     once_more.take(enumerate(partials))
     assert once_more.advance().judged.reports == []
     assert not +once_more.forgotten, "that has been said"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_partials_of_a_source_that_had_nothing_more_are_let_go_when_it_says_so(restarts: bool) -> None:
+    """One that was idle speaks again, of later windows: what was held for it is let go, and not read at a start."""
+    first, then = world.START + 2 * world.DAY, world.START + 3 * world.DAY + 6 * world.HOUR
+    events = world.history(6, 100)
+    quiet = logs_of([event for event in events if event[0] < first], 2)
+    busy = logs_of([event for event in events if event[0] < then], 2)
+    soon = logs_of([event for event in events if then <= event[0] < then + 2 * world.HOUR], 2)
+    stored, partials = Stored(), list[PartialMessage]()
+    assessor = stored.assessor(2)
+    monitors = [
+        SourceMonitor(at, Catalog(), Limits(), predictions_topic="predictions", labels_topic="labels") for at in (0, 1)
+    ]
+
+    def says(messages: list[PartialMessage]) -> None:
+        nonlocal assessor
+        partials.extend(messages)
+        if restarts:
+            assessor = stored.assessor(2)
+        assessor.take(list(enumerate(partials))[assessor.next_offset :])
+        stored.commit(assessor)
+
+    says(_read(monitors[1], quiet))
+    says([monitors[1].progress(predictions_idle=True, labels_idle=True)])
+    said = len(partials)
+    says(_read(monitors[0], busy))
+    assert any(report.status == "final" and report.rows for report, _ in stored.judged.reports)
+    assert stored.restart_offset < said, "there might be more of it"
+    said = len(partials)
+    says(_read(monitors[1], {place: values + soon[place] for place, values in quiet.items()}))
+    of_those_days = (
+        offset
+        for offset, message in enumerate(partials[:said])
+        if isinstance(message, WindowPartial) and message.window_end_ms <= first
+    )
+    assert assessor.advance().restart_offset > max(of_those_days)
+    assert last_said(stored) == {}
+
+
+def _read(monitor: SourceMonitor, logs: Logs) -> list[PartialMessage]:
+    """Read to the end of the logs; what is published then."""
+    for topic, start, take in (
+        ("predictions", monitor.predictions_offset, monitor.take_predictions),
+        ("labels", monitor.labels_offset, monitor.take_labels),
+    ):
+        values = logs[topic, monitor.partition][start:]
+        times, keys = [world.START + 1000 * world.DAY] * len(values), [b""] * len(values)
+        take(RecordBatch(topic, monitor.partition, range(start, start + len(values)), times, keys, values))
+    return [*monitor.take_partials(), monitor.progress()]
