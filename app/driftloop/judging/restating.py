@@ -83,6 +83,8 @@ class Restater:
             return None
         whole = held.keys() >= reported.keys()
         restated = self._merger.merge(key, part, [*(held.values() if whole else missed), *late])
+        if restated.left_out and reported and whole and self._merger.merge(key, part, held.values()).left_out:
+            return None  # what was reported by another spec stays as it is
         if late:
             restated.late_rows = rows_of(self._merger.merge(key, part, late))
         if earlier is not None and not whole:

@@ -20,10 +20,12 @@ __all__ = [
     "ShadowRow",
     "ShadowStatus",
     "end",
+    "end_if_decided",
     "note",
     "open_rows",
     "row_of",
     "supersede_others",
+    "undecided_rows",
     "write_new",
 ]
 
@@ -162,9 +164,26 @@ def note(
     )
 
 
+def undecided_rows(connection: Connection, model_id: str) -> list[ShadowRow]:
+    """Comparisons that go on, by version. Those of versions about which somebody has decided meanwhile are ended."""
+    return [row for row in open_rows(connection, model_id) if not end_if_decided(connection, row)]
+
+
+def end_if_decided(connection: Connection, row: ShadowRow) -> bool:
+    """Whether somebody has decided about the version; the comparison, if it is open, is ended then."""
+    version = existing_version(connection, row.model_id, row.version)
+    if version.status == "watched" and CHAMPION not in version.aliases:
+        return False
+    mine = (shadows.c.model_id == row.model_id) & (shadows.c.version == row.version)
+    found = connection.execute(select(shadows.c.status).where(mine & (shadows.c.attempt == row.attempt))).scalar()
+    if found == "watching":
+        end(connection, row, "decided", f"the version is {version.status}: somebody has decided")
+    return True
+
+
 def supersede_others(connection: Connection, version: VersionRow, *, actor: str, event_time_ms: int) -> None:
     """A newer challenger is compared from now on: those before it are rejected."""
-    for row in open_rows(connection, version.model_id):
+    for row in undecided_rows(connection, version.model_id):
         if row.version == version.version:
             continue
         reason = f"superseded by {version.version}, a newer challenger, before there was a verdict"

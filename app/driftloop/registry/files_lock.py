@@ -29,8 +29,7 @@ def referring(engine: Engine) -> Iterator[Connection]:
     """One transaction that writes, which looks whether files are there and refers to them, or begins a training: no
     file goes away until it ends. Waits for :func:`holding_still`."""
     with _folder_locked(engine, fcntl.LOCK_SH), writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": _FILES_LOCK})
+        _lock(connection, "pg_advisory_xact_lock_shared")
         yield connection
 
 
@@ -39,9 +38,18 @@ def holding_still(engine: Engine) -> Iterator[Connection]:
     """One transaction that reads, during which files may be removed: until it ends nobody refers to another file and no
     training begins. All else can be written meanwhile. Waits for :func:`referring`."""
     with _folder_locked(engine, fcntl.LOCK_EX), reading(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _FILES_LOCK})
+        _lock(connection, "pg_advisory_xact_lock")
         yield connection
+
+
+def _lock(connection: Connection, function: str) -> None:
+    """In PostgreSQL, however long whoever has it needs: the limits of a statement are not for waiting in a queue."""
+    if connection.dialect.name != "postgresql":
+        return
+    from driftloop.registry._postgresql import unhurried
+
+    with unhurried(connection):
+        connection.execute(text(f"SELECT {function}(:lock)"), {"lock": _FILES_LOCK})
 
 
 @contextmanager
@@ -51,7 +59,7 @@ def _folder_locked(engine: Engine, how: int) -> Iterator[None]:
     if engine.dialect.name != "sqlite" or not database or database == ":memory:":
         yield  # a database in memory has one connection, and its transactions exclude each other
         return
-    folder = os.open(Path(database).parent, os.O_RDONLY)
+    folder = os.open(Path(database.removeprefix("file:").partition("?")[0]).parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, how)
         yield

@@ -13,6 +13,7 @@ A file is put into the store first and referred to later. So that none is remove
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
@@ -32,6 +33,8 @@ __all__ = ["Garbage", "StoredFile", "find_garbage", "remove_garbage"]
 _CLOCKS_APART_S = 600.0
 #: Removed in one go, which keeps registrations and trainings that begin waiting.
 _FILES_AT_ONCE = 500
+#: Registrations and trainings wait no longer than about this.
+_HELD_FOR_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def remove_garbage(registry: Registry, *, now_s: float, grace_s: float) -> list[
         )
     files = registry.store.files
     removed: list[StoredFile] = []
-    for start in range(0, len(found.files), _FILES_AT_ONCE):
-        chosen = {file.uri for file in found.files[start : start + _FILES_AT_ONCE]}
+    waiting = sorted(file.uri for file in found.files)
+    while waiting:
         with holding_still(registry.engine) as connection:
             before_s, started_s = _put_before(connection, now_s, grace_s)
             if started_s is not None and not files.sees_puts_while_removing:
@@ -77,11 +80,16 @@ def remove_garbage(registry: Registry, *, now_s: float, grace_s: float) -> list[
                     f"{len(removed):,} were removed. Try again when it has ended (see 'driftloop runs list')"
                 )
             keep = mentioned(connection, registry.store)
-            for uri in sorted(chosen):
+            until_s = time.monotonic() + _HELD_FOR_S
+            chosen = 0
+            while chosen < min(len(waiting), _FILES_AT_ONCE) and time.monotonic() < until_s:
+                uri = waiting[chosen]
+                chosen += 1
                 if _digest_in(uri) not in keep:
                     size = files.remove(uri, before_s)
                     if size is not None:
                         removed.append(StoredFile(uri, size, 0.0))
+            del waiting[:chosen]
     put = {file.uri: file.put_s for file in found.files}
     return [StoredFile(file.uri, file.size, put[file.uri]) for file in removed]
 

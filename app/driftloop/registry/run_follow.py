@@ -55,8 +55,10 @@ def state_of(run: Run, now: float) -> RunState:
     silent = now - run.lease_until
     if silent <= _CLOCKS_APART_S:
         return RunState("running", f"attempt {run.attempts} by {run.owner}")
-    if run.waiting is not None:
-        return RunState("handed over" if run.next_try is None else "put off", run.waiting)
+    if run.waiting is not None and run.next_try is None:
+        return RunState("handed over", run.waiting)
+    if run.waiting is not None and run.next_try is not None and now - run.next_try <= _CLOCKS_APART_S:
+        return RunState("put off", run.waiting)
     return RunState(
         "abandoned",
         f"in progress, but its trainer {run.owner} has died or stopped: its lease ended {_duration(silent)} ago. "

@@ -16,10 +16,12 @@ from driftloop.registry._shadows import (
     ShadowRow,
     ShadowStatus,
     end,
+    end_if_decided,
     note,
     open_rows,
     row_of,
     supersede_others,
+    undecided_rows,
     write_new,
 )
 from driftloop.registry._versions import existing_version, lock_model, set_status
@@ -84,7 +86,7 @@ class ShadowStore:
                     f"the version {version!r} of {model_id!r} is {row.status}; only one that nothing is decided about "
                     f"can be compared with the champion; see 'driftloop models show {model_id}'"
                 )
-            others = [] if supersede else open_rows(connection, model_id)
+            others = [] if supersede else undecided_rows(connection, model_id)
             if others:
                 raise ComparisonOpenError(
                     f"{others[-1].version} is compared with the champion and has no verdict yet, and shadow.supersede "
@@ -195,13 +197,7 @@ class ShadowStore:
         """End the comparison of a version about which somebody has decided. False: nobody has."""
         with writing(self._engine) as connection:
             lock_model(connection, row.model_id)
-            version = existing_version(connection, row.model_id, row.version)
-            if version.status == "watched" and CHAMPION not in version.aliases:
-                return False
-            found = connection.execute(select(shadows.c.status).where(_is(row))).scalar()
-            if found == "watching":
-                end(connection, row, "decided", f"the version is {version.status}: somebody has decided")
-            return True
+            return end_if_decided(connection, row)
 
     def _locked(self, connection: Connection, row: ShadowRow) -> VersionRow:
         lock_model(connection, row.model_id)
@@ -286,6 +282,12 @@ class ShadowStore:
         """Comparisons without a verdict, of one model or all, by model and version."""
         with reading(self._engine) as connection:
             return open_rows(connection, model_id)
+
+    def going_on(self, model_id: str) -> list[ShadowRow]:
+        """Comparisons of a model that are without a verdict, and about whose versions nobody has decided meanwhile."""
+        with writing(self._engine) as connection:
+            lock_model(connection, model_id)
+            return undecided_rows(connection, model_id)
 
     def of_model(self, model_id: str) -> list[ShadowRow]:
         """Every comparison of a model, in the order in which the versions were registered."""

@@ -192,6 +192,8 @@ class MonitorService:
         if batch.partition not in self._sources:
             await self.assign([batch.partition])
         async with self._lock:
+            if batch.partition not in self._sources:
+                return  # it went to another worker while this waited
             await self._mending(batch.partition, self._take_all, batch)
             if time.monotonic() - self._last_publish_s >= self._settings.publish_interval_ms / 1000:
                 await self._publish(self._sources)
@@ -335,6 +337,7 @@ class MonitorService:
             spoken.append(progress)
             source.published = progress
         if not spoken:
+            await asyncio.to_thread(self._producer.flush)  # dead letters of a sweep that goes on
             return
         for progress in spoken:
             value, key_bytes = _encode(progress), f"progress|{progress.source_partition}".encode()

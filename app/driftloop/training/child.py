@@ -33,6 +33,7 @@ from driftloop.training.child_job import (
     CHAMPION,
     DATA,
     JOB,
+    NOT_WRITTEN,
     PROFILE,
     REFERENCE,
     RESULT,
@@ -277,7 +278,7 @@ def _run(
     cancelled: Callable[[], bool],
     doing: str,
 ) -> None:
-    """Hand the job to the child and wait for its end."""
+    """Hand the job to the child and wait for its end. Raises ``OSError`` if it cannot write what it leaves."""
     deadline = time.monotonic() + limits.time_limit_ms / 1000
     most_bytes = limits.memory_limit_bytes
     output = ChildOutput(folder)
@@ -303,6 +304,8 @@ def _run(
         early = last_lines(process.stdout)
     finally:
         _end(process)
+    if process.returncode == NOT_WRITTEN:
+        raise OSError(f"the {doing} process could not leave its files: {output.last_words()}")
     if process.returncode != 0 or not (folder / RESULT).exists():
         for text in early:
             progress.line(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -19,11 +20,14 @@ __all__ = [
     "CHAMPION",
     "DATA",
     "JOB",
+    "NOT_WRITTEN",
     "PROFILE",
     "REFERENCE",
     "RESULT",
     "Job",
     "JobResult",
+    "NotWritten",
+    "leave",
     "scores_file",
 ]
 
@@ -37,6 +41,22 @@ JOB, DATA, CHAMPION, REFERENCE, BROUGHT = (
 )
 #: From the child.
 RESULT, ARTIFACT, PROFILE = "result.json", "artifact.skops", "profile.json"
+
+
+#: The exit code of a child that could not leave its files.
+NOT_WRITTEN = 74
+
+
+class NotWritten(Exception):
+    """A file of the job could not be written: no fault of the model. The message says which, and why."""
+
+
+def leave(path: Path, content: bytes) -> None:
+    """Write a file for the parent. Raises :class:`NotWritten`."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise NotWritten(str(error)) from error
 
 
 def scores_file(place: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ class FileListener:
         """The child has no artifact store."""
 
     def _tell(self, kind: str, text: str) -> None:
-        with self._path.open("ab") as stream:
+        # What cannot be told, for want of room for one, is no reason to break the work off.
+        with contextlib.suppress(OSError), self._path.open("ab") as stream:
             stream.write(msgspec.json.encode([kind, text]) + b"\n")
 
 

@@ -38,6 +38,7 @@ def main() -> None:
     """Do one job."""
     end = _End()
     from driftloop.training import progress
+    from driftloop.training.child_job import NOT_WRITTEN, NotWritten
     from driftloop.training.child_output import LOG, FileListener
     from driftloop.training.child_work import work_in
 
@@ -47,6 +48,10 @@ def main() -> None:
     try:
         with progress.listening(FileListener(folder)):
             work_in(folder)
+    except NotWritten as error:
+        print(error, file=sys.stderr)
+        end.code = NOT_WRITTEN
+        return
     except SystemExit as error:  # a trainer's own
         end.code = error.code if isinstance(error.code, int) else _FAILED if error.code else 0
         raise

@@ -20,6 +20,8 @@ from driftloop.training.child_job import (
     RESULT,
     Job,
     JobResult,
+    NotWritten,
+    leave,
 )
 from driftloop.training.dataset import SplitError, TrainingSet
 from driftloop.training.estimators import EstimatorError
@@ -53,7 +55,7 @@ def work_in(folder: Path) -> None:
         if job.validated and job.work != "judge":
             _validate(folder, job, data)
         if job.work == "validate":
-            (folder / RESULT).write_bytes(msgspec.json.encode(JobResult()))
+            leave(folder / RESULT, msgspec.json.encode(JobResult()))
             return
         brought = brought_from(job.spec, data, (folder / BROUGHT).read_bytes()) if job.work == "judge" else None
         trained = train(
@@ -71,8 +73,8 @@ def work_in(folder: Path) -> None:
             raise
         result = JobResult(error=too_large(limit))
     else:
-        (folder / ARTIFACT).write_bytes(trained.artifact)
-        (folder / PROFILE).write_bytes(trained.profile.encode())
+        leave(folder / ARTIFACT, trained.artifact)
+        leave(folder / PROFILE, trained.profile.encode())
         result = JobResult(
             metrics=trained.metrics,
             gates=trained.gates,
@@ -87,7 +89,7 @@ def work_in(folder: Path) -> None:
             learned_on=trained.learned_on,
             gap=trained.gap,
         )
-    (folder / RESULT).write_bytes(msgspec.json.encode(result))
+    leave(folder / RESULT, msgspec.json.encode(result))
 
 
 def _validate(folder: Path, job: Job, data: TrainingSet) -> None:
@@ -95,7 +97,10 @@ def _validate(folder: Path, job: Job, data: TrainingSet) -> None:
     path = folder / REFERENCE
     reference = ReferenceProfile.decode(path.read_bytes()) if path.exists() else None
     asset = hashlib.sha256((folder / DATA).read_bytes()).hexdigest()
-    result = check_and_write(folder, job.spec, data, reference, unreadable=job.unreadable, asset=asset)
+    try:
+        result = check_and_write(folder, job.spec, data, reference, unreadable=job.unreadable, asset=asset)
+    except OSError as error:
+        raise NotWritten(str(error)) from error
     if result.verdict == "fail":
         raise _InvalidData(reason_of(result))
 

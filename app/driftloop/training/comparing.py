@@ -25,7 +25,7 @@ def why_not_now(store: ShadowStore, spec: ModelSpec, command: RetrainCommand) ->
     """Why the command must not be carried out while a comparison is open, or None."""
     if spec.promotion not in ("shadow", "canary") or may_supersede(spec, command):
         return None
-    found = store.open(spec.model)
+    found = store.going_on(spec.model)
     return _sentence(found[-1], spec) if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +34,8 @@ def is_put_off(run: Run) -> bool:
 class PuttingOff:
     """For one trainer, in its training thread. ``blocked`` is told when nothing can be trained, and when it can again.
 
-    Nothing of it is in memory: how often a command was tried and when it is due is in its run, so a restart goes on
-    counting, and another trainer may take it.
+    How often a command was tried and when it is due is in its run, so a restart goes on counting, and another trainer
+    may take it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class PuttingOff:
         self._tries = tries
         self._stopping = stopping
         self._blocked = blocked
+        self._pause_s, self._ended_s = _FIRST_LOOK_S, -math.inf
         #: For readiness: why nothing can be trained at present; None: something can.
         self.trouble: str | None = None
 
@@ -64,7 +66,7 @@ class PuttingOff:
         failed = 0 if run is None else run.tries
         shared = self._files.everybodys(error)
         if shared is not None:
-            pause_s = _FIRST_LOOK_S
+            pause_s = self._shared_pause_s()
             said = f"no command can be carried out: {shared}"
         else:
             failed += 1
@@ -80,17 +82,23 @@ class PuttingOff:
             self._runs.log.trim(command.command_id)
         log.warning("a command is put off", model=command.model_id, command_id=command.command_id, reason=said)
         if shared is not None:
-            self._wait(shared)
+            self._wait(shared, pause_s)
         return None
 
-    def _wait(self, trouble: str) -> None:
+    def _shared_pause_s(self) -> float:
+        """Longer each time that everybody's trouble is met again soon, though a small file could be written."""
+        since_s = time.monotonic() - self._ended_s
+        self._pause_s = min(_LAST_LOOK_S, 2.0 * self._pause_s) if since_s < 2.0 * self._pause_s else _FIRST_LOOK_S
+        return self._pause_s
+
+    def _wait(self, trouble: str, pause_s: float) -> None:
         self.trouble = trouble
         self._blocked(True)
         log.error("nothing can be trained, and no run is failed for it", reason=trouble)
-        pause_s = _FIRST_LOOK_S
         while not self._stopping.wait(pause_s):
             found = self._files.problem()
             if found is None:
+                self._ended_s = time.monotonic()
                 log.info("trainings can go on", was=self.trouble)
                 self.trouble = None
                 self._blocked(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 
 from driftloop.training import artifacts
-from driftloop.training.child_job import BROUGHT, CHAMPION, DATA, RESULT, Job, JobResult, scores_file
+from driftloop.training.child_job import BROUGHT, CHAMPION, DATA, RESULT, Job, JobResult, leave, scores_file
 from driftloop.training.dataset import TrainingSet
 from driftloop.training.limits import too_large
 from driftloop.training.shadow_scores import ComparisonImpossible, score_windows
@@ -39,9 +40,10 @@ def score_in(folder: Path, job: Job) -> None:
             arrays = {"challenger": scores.challenger}
             if scores.champion is not None:
                 arrays["champion"] = scores.champion
+            stream = io.BytesIO()
+            np.savez(stream, allow_pickle=False, **arrays)
             part = folder / "scores.part"
-            with part.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **arrays)
+            leave(part, stream.getvalue())
             os.replace(part, folder / scores_file(place))
     except ComparisonImpossible as error:
         problem = str(error)
@@ -52,4 +54,4 @@ def score_in(folder: Path, job: Job) -> None:
         if limit is None:
             raise
         problem = too_large(limit, "scoring")
-    (folder / RESULT).write_bytes(msgspec.json.encode(JobResult(error=problem, champion_error=champion_error)))
+    leave(folder / RESULT, msgspec.json.encode(JobResult(error=problem, champion_error=champion_error)))

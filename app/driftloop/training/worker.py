@@ -131,6 +131,7 @@ class Trainer:
         consumer = Consumer(self._consumer_config)
         consumer.subscribe([self._commands_topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
         current: tuple[Message | None, Future[None]] | None = None
+        due_was_last = False  # what was put off and what is new take turns
         with ThreadPoolExecutor(1, thread_name_prefix="training") as pool:
             try:
                 while not self._stopping.is_set():
@@ -145,9 +146,11 @@ class Trainer:
                         current = None
                     if current is None:
                         self._look_for_due()
-                    if current is None and self._due:
+                    if current is None and self._due and not (self._waiting and due_was_last):
+                        due_was_last = True
                         current = None, pool.submit(self._carry_out, self._due.popleft(), wait=False)
                     elif current is None and self._waiting:
+                        due_was_last = False
                         message = self._waiting.popleft()
                         current = message, pool.submit(self._handle, message)
                     self._pace(consumer, busy=current is not None or bool(self._waiting))
@@ -165,7 +168,10 @@ class Trainer:
                 # The pool waits for the training that runs, which sees that it is to end.
                 pool.shutdown(wait=True)
                 consumer.close()
-        self._publish()
+        try:
+            self._publish()
+        except DeliveryError as error:
+            raise TrainerError(f"{error}; nothing is lost: what waits is published at the next start") from error
 
     def _poll(self, consumer: Consumer) -> None:
         message = consumer.poll(_POLL_S)

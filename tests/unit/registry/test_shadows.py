@@ -223,6 +223,25 @@ def test_a_newer_challenger_that_must_not_supersede_is_refused(registry: Registr
     assert store.open("another") == []
 
 
+def test_a_comparison_about_which_somebody_has_decided_holds_nobody_up(registry: Registry, store: ShadowStore) -> None:
+    """Also before the watcher has seen that."""
+    _start(store)
+    registry.reject("late", "v2", "no", 60)
+    assert [row.version for row in store.open("late")] == ["v2"]
+    assert store.going_on("late") == []
+    assert store.open("late") == []
+    _register(registry, "v3")
+    assert _start(store, "v3", supersede=False)
+    assert [row.version for row in store.going_on("late")] == ["v3"]
+    registry.promote("late", "v3", "at once", 70, allow_rejected=True)
+    _register(registry, "v4")
+    assert _start(store, "v4")
+    champion = registry.champion("late")
+    assert champion is not None
+    assert (champion.version, champion.status) == ("v3", "promoted"), "superseding it would have rejected it"
+    assert _whole(registry)
+
+
 def test_a_newer_challenger_that_fails_its_gates_gives_the_alias_back(registry: Registry, store: ShadowStore) -> None:
     _start(store)
     _register(registry, "v3")

@@ -174,6 +174,17 @@ def test_nothing_that_a_training_started_is_left(way: str, tmp_path: Path, greed
     _wait_until(lambda: not any(_runs(pid) for pid in sleepers))
 
 
+def test_what_the_process_cannot_leave_is_no_failure_of_the_training(tmp_path: Path) -> None:
+    """A folder stands where it wants to write the model."""
+    (tmp_path / "artifact.skops").mkdir()
+    data = from_frame(make_spec(), *make_rows(rows=60))
+    with (
+        TrainingProcesses() as processes,
+        pytest.raises(OSError, match=r"leave its files: .*artifact\.skops"),
+    ):
+        train_in_child(make_spec(), data.to_parquet(), None, seed=0, folder=tmp_path, processes=processes)
+
+
 def _wait_until(done: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 30
     while not done():
