@@ -13,7 +13,7 @@ from driftloop.judging.report import Beside, MergedPart, report_of
 from driftloop.judging.report_ids import report_id_of
 from driftloop.monitoring.unregistered import UNREGISTERED
 from driftloop.spec.model import ModelSpec
-from driftloop.windows.assembly import PartKey, WindowKey, WindowParts
+from driftloop.windows.assembly import HeldPartial, PartKey, WindowKey, WindowParts
 
 __all__ = ["Restater"]
 
@@ -64,21 +64,18 @@ class Restater:
             if part[0] == UNREGISTERED:
                 continue
             earlier = self._reported(key, part, judged)
-            reported = {} if earlier is None else {source.partition: source for source in earlier[0].sources}
-            for at, one in sources.items():
-                if at not in reported or _is_further(one.partial.source, reported[at]):
-                    return False
+            missed, grown = _beyond(_sources_of(earlier), sources)
+            if missed or grown:
+                return False
         return True
 
     def _restated(self, key: WindowKey, part: PartKey, parts: WindowParts, judged: Judged) -> MergedPart | None:
         """What was reported with what came after it; None if nothing did."""
         earlier = self._reported(key, part, judged)
-        reported = {} if earlier is None else {source.partition: source for source in earlier[0].sources}
+        reported = _sources_of(earlier)
         held = parts.in_time.get(part, {})
         late = list(parts.late.get(part, {}).values())
-        missed = [one for at, one in held.items() if at not in reported]
-        # It was idle, with more of the window to be read, when the others passed the window's end.
-        grown = any(at in reported and _is_further(one.partial.source, reported[at]) for at, one in held.items())
+        missed, grown = _beyond(reported, held)
         if not missed and not late and not grown:
             return None
         whole = held.keys() >= reported.keys()
@@ -116,6 +113,18 @@ class Restater:
                     continue
                 merged = MergedPart(version, segment, stats, reported[0].sources, profile.for_segment(segment))
             yield merged
+
+
+def _sources_of(earlier: tuple[WindowReport, bytes] | None) -> dict[int, SourceRange]:
+    return {} if earlier is None else {source.partition: source for source in earlier[0].sources}
+
+
+def _beyond(reported: Mapping[int, SourceRange], held: Mapping[int, HeldPartial]) -> tuple[list[HeldPartial], bool]:
+    """Partials of sources that a report lacks, and whether another source has come further than the report: it was
+    idle, with more of the window to be read, when the others passed the window's end."""
+    missed = [one for at, one in held.items() if at not in reported]
+    grown = any(at in reported and _is_further(one.partial.source, reported[at]) for at, one in held.items())
+    return missed, grown
 
 
 def _is_further(source: SourceRange, than: SourceRange) -> bool:
