@@ -18,17 +18,23 @@ __all__ = ["MAX_MESSAGE_BYTES", "DeliveryError", "Producer"]
 MAX_MESSAGE_BYTES = 2_097_152
 
 
+#: What is wrong is the record, and not the moment.
+_REFUSED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
+
+
 class DeliveryError(RuntimeError):
     """Records that were not written, or not known to be written. ``failed`` says how many of them.
 
     Without retrying they are lost: produce them again, or do not acknowledge what they were made from. ``broken`` says
-    that this producer will never write anything again.
+    that this producer will never write anything again, ``refused`` that at least one of the records never will be, as
+    one that is too large.
     """
 
-    def __init__(self, message: str, failed: int, *, broken: bool = False) -> None:
+    def __init__(self, message: str, failed: int, *, broken: bool = False, refused: bool = False) -> None:
         super().__init__(message)
         self.failed = failed
         self.broken = broken
+        self.refused = refused
 
 
 class Producer:
@@ -43,6 +49,7 @@ class Producer:
         self._lock = threading.Lock()
         self._failed = 0
         self._first_failure = ""
+        self._refused = False
         self._producer = confluent_kafka.Producer(
             {
                 "enable.idempotence": True,
@@ -92,7 +99,10 @@ class Producer:
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
                 broken = reason.fatal() or reason.code() == KafkaError._FATAL
-                raise DeliveryError(f"cannot write to {topic}: {reason.str()}", 1, broken=broken) from error
+                refused = reason.code() in _REFUSED
+                raise DeliveryError(
+                    f"cannot write to {topic}: {reason.str()}", 1, broken=broken, refused=refused
+                ) from error
             else:
                 return
 
@@ -122,10 +132,12 @@ class Producer:
             why = cause.args[0].str()
             raise DeliveryError(f"nothing can be written any more: {why}", len(self._producer), broken=True) from error
         with self._lock:
-            failed, why = self._failed, self._first_failure
-            self._failed, self._first_failure = 0, ""
+            failed, why, refused = self._failed, self._first_failure, self._refused
+            self._failed, self._first_failure, self._refused = 0, "", False
         if failed:
-            raise DeliveryError(f"{failed} records were not written; the first: {why}", failed + waiting)
+            raise DeliveryError(
+                f"{failed} records were not written; the first: {why}", failed + waiting, refused=refused
+            )
         if waiting:
             raise DeliveryError(
                 f"{waiting} records are not written after {timeout_s:g} s; check that the broker is up and reachable",
@@ -150,5 +162,6 @@ class Producer:
             return
         with self._lock:
             self._failed += 1
+            self._refused = self._refused or error.code() in _REFUSED
             if self._failed == 1:
                 self._first_failure = f"{message.topic()}[{message.partition()}]: {error.str()}"

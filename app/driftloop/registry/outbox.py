@@ -6,6 +6,7 @@ comes in the order in which it was written, for every key.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ ALERTS = "alerts"
 POLICY_DECISIONS = "policy-decisions"
 RETRAIN_COMMANDS = "retrain-commands"
 MODEL_EVENTS = "model-events"
+
+log = logging.getLogger(__name__)
 
 _LEASE_NAME = "outbox"
 #: A record that the broker has not taken by then is given up. A relay's producer is its own and has this as its
@@ -93,7 +96,8 @@ class Relay:
     sent twice and the order holds. If its holder dies, the lease ends after ``lease_s`` (seconds of wall time, as told
     by ``now_s``); a ``send`` that takes longer than that may lead to a second copy.
 
-    ``send`` gets rows and returns when they are safely with the broker, or raises: then they stay unpublished. Of the
+    ``send`` gets rows and returns when they are safely with the broker, or raises: then they stay unpublished. An error
+    with a true ``refused`` says that one of them never will be: they are sent one by one then, without that one. Of the
     published rows the last ``keep_published`` stay in the table, for people who look.
     """
 
@@ -138,11 +142,32 @@ class Relay:
     def _publish(self) -> int:
         sent = 0
         while rows := self._read():
-            self._send(rows)
+            try:
+                self._send(rows)
+            except Exception as error:
+                if not getattr(error, "refused", False):
+                    raise
+                self._send_each(rows)
             sent += len(rows)
             if not self._mark(rows):
                 break
         return sent
+
+    def _send_each(self, rows: Sequence[OutboxRow]) -> None:
+        """One of them can never be sent, and must not hold up the others for ever: it is left out, and said."""
+        for row in rows:
+            try:
+                self._send([row])
+            except Exception as error:
+                if not getattr(error, "refused", False):
+                    raise
+                log.error(
+                    "an event cannot be published, it is in the database alone: %s (%s, %d bytes): %s",
+                    row.event_key,
+                    row.topic,
+                    len(row.value),
+                    error,
+                )
 
     def _read(self) -> list[OutboxRow]:
         columns = (outbox.c.id, outbox.c.event_key, outbox.c.topic, outbox.c.key, outbox.c.value)

@@ -44,8 +44,9 @@ def test_a_full_queue_waits_until_records_expire_or_raises_if_told_so() -> None:
 
 
 def test_too_large_is_refused_at_once() -> None:
-    with pytest.raises(DeliveryError, match="too large"):
+    with pytest.raises(DeliveryError, match="too large") as raised:
         Producer(nowhere()).produce("t", b"x" * (MAX_MESSAGE_BYTES + 1))
+    assert (raised.value.refused, raised.value.broken) == (True, False)
 
 
 def test_no_broker_is_a_sentence_that_says_what_to_do() -> None:

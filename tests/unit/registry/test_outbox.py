@@ -82,6 +82,33 @@ def test_what_could_not_be_sent_stays_and_the_lease_is_given_back(engine: Engine
     assert Relay(engine, broker, owner="two").publish_pending() == 3
 
 
+class TooLarge(Exception):
+    refused = True
+
+
+def test_an_event_that_can_never_be_sent_holds_nobody_up(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[str] = []
+    away = True
+
+    def send(rows: list[OutboxRow]) -> None:
+        if any(row.event_key == "e2" for row in rows):
+            raise TooLarge("Broker: Message size too large")
+        if rows[0].event_key == "e3" and away:
+            raise ConnectionError("the broker is away")
+        sent.extend(row.event_key for row in rows)
+
+    relay = Relay(engine, send)
+    _fill(engine, 5)
+    with pytest.raises(ConnectionError):
+        relay.publish_pending()
+    assert relay.pending() == 5
+    away = False
+    assert relay.publish_pending() == 5
+    assert relay.pending() == 0
+    assert list(dict.fromkeys(sent)) == ["e0", "e1", "e3", "e4"]
+    assert "e2 (alerts, 1 bytes): Broker: Message size too large" in caplog.text
+
+
 def test_a_crash_between_sending_and_marking_sends_again_in_order(engine: Engine) -> None:
     class Crash(BaseException):
         pass
