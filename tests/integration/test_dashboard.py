@@ -47,6 +47,7 @@ def feed(metrics: Metrics, round_number: int) -> None:
         for partition in range(2):
             metrics.progress(topic, partition, event_time_ms=86_400_000 * round_number, lag=10 * partition)
             metrics.pending(partition, 300, 200)
+            metrics.waiting_labels(partition, 40, 20)
     metrics.dead_letter("bad_json")
     for model in MODELS:
         metrics.predictions(model, 1_000)
