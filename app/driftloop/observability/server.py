@@ -214,25 +214,27 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = self.path.split("?", 1)[0]
         most = self.routes.most_body_bytes(path) or _MAX_BODY_BYTES
+        answer = None
         if int(length) > most:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {most} bytes at most")
         elif (refused := self.routes.admit(path, dict(self.headers.items()))) is not None:
             self._refuse_with(*refused)
         elif int(length) <= _MAX_BODY_BYTES:
-            self._take(self.routes.post, path, int(length))
+            answer = self._answered(self.routes.post, path, int(length))
         elif self.routes.large.acquire(blocking=False):
             try:
-                self._take(self.routes.post, path, int(length))
+                answer = self._answered(self.routes.post, path, int(length))
             finally:
-                self.routes.large.release()
+                self.routes.large.release()  # before the answer: who has it may send the next one at once
         else:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "another large request is being read; send this one again")
+        if answer is not None:
+            self._send(*_json(*answer), with_body=True)
 
-    def _take(self, post: Post, path: str, length: int) -> None:
+    def _answered(self, post: Post, path: str, length: int) -> tuple[HTTPStatus, object] | None:
+        """None if the body did not come."""
         body = self._body(length)
-        if body is not None:
-            status, content = post(path, dict(self.headers.items()), body)
-            self._send(*_json(status, content), with_body=True)
+        return None if body is None else post(path, dict(self.headers.items()), body)
 
     def _body(self, length: int) -> bytes | None:
         """None if not all of it came, or not in time."""
