@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import contextlib
 import os
 import shutil
 import signal
@@ -112,7 +113,9 @@ class PostgresServer:
             # runuser stops itself when what it runs is stopped.
             os.kill(self._server.pid, signal.SIGCONT)
         for process in self._paused:
-            os.kill(process, signal.SIGCONT)
+            # One that was about to end is gone as soon as the postmaster, the first of them, goes on.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
         self._paused = []
 
     def _postmaster(self) -> int:
