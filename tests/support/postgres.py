@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import contextlib
+import getpass
 import os
 import shutil
 import signal
