@@ -89,6 +89,11 @@ def kafka_sender(
     return send
 
 
+def _never_will_be(error: Exception) -> bool:
+    """Whether a record is refused for what it is; any other error may pass."""
+    return bool(getattr(error, "refused", False))
+
+
 class Relay:
     """Publishes the outbox: reads unpublished rows in order, sends them, marks them.
 
@@ -145,7 +150,7 @@ class Relay:
             try:
                 self._send(rows)
             except Exception as error:
-                if not getattr(error, "refused", False):
+                if not _never_will_be(error):
                     raise
                 self._send_each(rows)
             sent += len(rows)
@@ -159,7 +164,7 @@ class Relay:
             try:
                 self._send([row])
             except Exception as error:
-                if not getattr(error, "refused", False):
+                if not _never_will_be(error):
                     raise
                 log.error(
                     "an event cannot be published, it is in the database alone: %s (%s, %d bytes): %s",
